@@ -1,0 +1,58 @@
+# Populace: one line per habit. Everything lands in .venv (or VENV) and in .populace (or POPULACE_HOME).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: run test test-all up check format bench doctor clean help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) (three to five minutes the first time) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -e ".[demo]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) with the tools for tests (three to five minutes the first time) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -e ".[demo,dev]"
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: $(VENV)/.run
+	@$(PIP) -e ".[demo,bench]"
+	@touch $@
+
+run: $(VENV)/.run ## set up, then the whole lineage with the laptop recipe; what is fresh is used again
+	@$(BIN)/populace run
+
+test: $(VENV)/.dev ## the quick tests
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
+
+test-all: $(VENV)/.dev ## every test, the slow ones too
+	$(BIN)/pytest -n 2 --dist loadfile
+
+up: $(VENV)/.run ## Dagster on 3000 and MLflow on 5000, loopback only
+	@$(BIN)/populace up
+
+check: $(VENV)/.dev ## ruff, pyright, import-linter
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## ruff, writing
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.bench ## ratios against peers and the machine's floor, side by side in one run
+	$(BIN)/python -m benchmarks
+
+doctor: $(VENV)/.run ## which Python, device, data, teacher and stores are in use
+	@$(BIN)/populace doctor
+
+clean: ## remove the environment and all state
+	rm -rf $(VENV) .populace .pytest_cache .ruff_cache .hypothesis .import_linter_cache

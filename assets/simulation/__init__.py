@@ -1,0 +1,1 @@
+"""Scenario rollouts and what is read from them: outcomes, counterfactuals, profiles, interventions. No training."""

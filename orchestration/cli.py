@@ -1,0 +1,205 @@
+"""The `populace` command. Heavy imports happen inside the commands, so that `--help` answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="populace",
+    help="Simulated human populations with a lineage: from real surveys to evidence.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+scenario_app = typer.Typer(help="Validate, add and list scenario files.", no_args_is_help=True)
+app.add_typer(scenario_app, name="scenario")
+
+OUR_PACKAGES = ("orchestration", "assets", "model", "validation")
+RecipeOption = Annotated[str | None, typer.Option("--recipe", help="smoke, laptop or full; default POPULACE_RECIPE.")]
+
+
+@app.command()
+def run(
+    recipe: RecipeOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Make everything again, even what is fresh.")] = False,
+) -> None:
+    """Run the whole lineage, from surveys to the validation report; what is fresh is used again."""
+    settings = _settings(recipe)
+    console = _console()
+    from orchestration.lineage_run import run_lineage
+    from orchestration.run_summary import print_run_summary
+
+    runs = run_lineage(settings, console=console, force=force)
+    console.print("[bold]Everything is fresh; nothing was made again.[/bold]" if not runs else "")
+    print_run_summary(settings)
+
+
+@app.command()
+def sweep(
+    scenarios: Annotated[list[str] | None, typer.Argument(help="Scenario ids; all when none is given.")] = None,
+    recipe: RecipeOption = None,
+) -> None:
+    """Simulate scenarios in every replicate with the registered student; nothing is elicited or trained."""
+    settings = _settings(recipe)
+    from orchestration.lineage_run import run_sweep
+    from orchestration.run_summary import print_decision_shares
+
+    run_sweep(settings, scenarios or [], console=_console())
+    print_decision_shares(settings)
+
+
+@scenario_app.command("validate")
+def scenario_validate(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Files; the whole scenario folder when none is given.")
+    ] = None,
+) -> None:
+    """Check scenario files; every mistake is named with its file, line and field."""
+    from assets.traces.scenario_files import read_scenario, read_scenarios
+
+    scenarios = [read_scenario(path) for path in files] if files else read_scenarios(_settings().scenarios_dir)
+    for scenario in scenarios:
+        typer.echo(f"valid: {scenario.id} ({len(scenario.events)} events, {len(scenario.triggers)} triggers)")
+
+
+@scenario_app.command("add")
+def scenario_add(file: Annotated[Path, typer.Argument(help="A scenario file.")]) -> None:
+    """Validate a scenario file and put it into the scenario folder, where the sensor finds it."""
+    from assets.traces.scenario_files import add_scenario
+
+    settings = _settings()
+    target = add_scenario(file, settings.scenarios_dir)
+    typer.echo(f"added: {target}\nSimulate it with: populace sweep {target.stem}")
+
+
+@scenario_app.command("list")
+def scenario_list() -> None:
+    """List the scenarios with their question, events and baseline."""
+    from rich.table import Table
+
+    from assets.traces.scenario_files import read_scenarios
+
+    table = Table("scenario", "question", "timesteps", "events", "triggers", "baseline")
+    for scenario in read_scenarios(_settings().scenarios_dir):
+        table.add_row(
+            scenario.id,
+            ", ".join(question.id for question in scenario.questions),
+            f"{scenario.timesteps.count} × {scenario.timesteps.unit}",
+            str(len(scenario.events)),
+            str(len(scenario.triggers)),
+            scenario.baseline or "—",
+        )
+    _console(stderr=False).print(table)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help='For example "select * from outcomes limit 5".')],
+    output: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    max_rows: Annotated[int, typer.Option("--max-rows", help="Rows shown as a table; csv and json give all.")] = 40,
+) -> None:
+    """Answer DuckDB SQL over every table, by name."""
+    import polars as pl
+
+    from orchestration.query import run_query
+    from orchestration.table_store import TableStore
+
+    if output not in ("table", "csv", "json"):
+        raise typer.BadParameter(f"--format {output} is not known; allowed: table, csv, json.")
+    frame = run_query(TableStore(_settings(is_prepared=False).tables_dir), sql)
+    if output == "csv":
+        nested = pl.selectors.nested()
+        flat = frame.with_columns(nested.map_elements(lambda value: str(value.to_list()), return_dtype=pl.String))
+        typer.echo(flat.write_csv(), nl=False)
+    elif output == "json":
+        typer.echo(frame.write_json())
+    else:
+        with pl.Config(
+            tbl_rows=max_rows,
+            tbl_cols=-1,
+            tbl_width_chars=200,
+            fmt_str_lengths=60,
+            tbl_hide_dataframe_shape=True,
+            tbl_hide_column_data_types=True,
+        ):
+            typer.echo(f"{frame}\n{frame.height:,} rows")
+
+
+@app.command()
+def report(
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the report again from the current tables.")] = False,
+) -> None:
+    """Say where the validation report of the last run is, or build it again."""
+    settings = _settings()
+    from orchestration.records import Records
+
+    if rebuild:
+        from orchestration.lineage_run import rebuild_report
+
+        rebuild_report(settings, console=_console())
+    record = Records(settings.root / "records").read("validation_report")
+    if not record:
+        raise ValueError("There is no report yet. Run `populace run` first.")
+    typer.echo(record["path"])
+
+
+@app.command()
+def doctor() -> None:
+    """Say which Python, torch device, data sources, teacher and stores are in use, and what is wrong with them."""
+    settings = _settings(is_prepared=False)
+    from orchestration.doctor import examine
+
+    findings = examine(settings)
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
+        typer.echo(f"{'ok ' if finding.is_fine else 'BAD'} {finding.subject:<{width}}  {finding.value}")
+    if not all(finding.is_fine for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def up() -> None:
+    """Start the Dagster web server and daemon and the MLflow UI, on loopback, until interrupted."""
+    settings = _settings()
+    from orchestration.servers import serve
+
+    serve(settings)
+
+
+def _settings(recipe: str | None = None, *, is_prepared: bool = True):
+    """Settings of this command, with the home folder ready; a recipe given on the command line wins."""
+    import os
+
+    if recipe:
+        os.environ["POPULACE_RECIPE"] = recipe
+    from orchestration.recipes import find_recipe
+    from orchestration.settings import Settings, prepare_home
+
+    settings = Settings()
+    find_recipe(settings.recipe)
+    if is_prepared:
+        prepare_home(settings)
+    return settings
+
+
+def _console(*, stderr: bool = True):
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def main() -> None:
+    """Entry point: errors of ours end in one message and exit code 1; anything else keeps its traceback."""
+    try:
+        app()
+    except Exception as error:
+        if not type(error).__module__.startswith(OUR_PACKAGES) and not isinstance(error, ValueError):
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Shared fixtures: one smoke run of the whole lineage per test session, made as a user makes it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from orchestration.settings import PROJECT_ROOT
+from orchestration.table_store import TableStore
+
+RUN_SECONDS = 280
+
+
+@dataclass(frozen=True)
+class Home:
+    """A `POPULACE_HOME` with what a run left in it."""
+
+    root: Path
+    output: str
+
+    @property
+    def store(self) -> TableStore:
+        return TableStore(self.root / "tables")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return clean_environment(self.root)
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """The environment of a new user: no mirror, no configuration, a home of its own."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("POPULACE_", "OPENAI_", "MLFLOW_"))
+    }
+    kept.pop("DAGSTER_HOME", None)
+    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+    return {**kept, "POPULACE_HOME": str(home), "POPULACE_RECIPE": "smoke", "COLUMNS": "160", "OMP_NUM_THREADS": "2"}
+
+
+def populace(
+    *arguments: str, environment: dict[str, str], timeout: int = RUN_SECONDS
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command as a user does, from the repository's root."""
+    return subprocess.run(
+        ["populace", *arguments],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def smoke_home(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Home:
+    """The home after `populace run` with the smoke recipe; made once, shared by all workers, never written to."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    root, log = shared / "smoke-home", shared / "smoke-home.log"
+    with FileLock(str(shared / "smoke-home.lock")):
+        if not log.exists():
+            result = populace("run", environment=clean_environment(root))
+            assert result.returncode == 0, result.stderr[-4000:] + result.stdout[-4000:]
+            log.write_text(result.stderr + result.stdout, encoding="utf-8")
+    return Home(root, log.read_text(encoding="utf-8"))

@@ -1,0 +1,46 @@
+"""One contract test per table: what a run stored keeps the contract, and broken rows are refused before the write."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from orchestration.table_store import Partition, TableStore
+from validation.contracts import CONTRACTS, ContractError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("table", sorted(CONTRACTS))
+def test_stored_rows_keep_the_contract(table: str, smoke_home) -> None:
+    rows = smoke_home.store.read(table)
+
+    assert rows.height > 0
+    CONTRACTS[table].validate(rows, stored=True)
+    assert rows["run_id"].null_count() == 0
+
+
+@pytest.mark.parametrize("table", sorted(CONTRACTS))
+def test_rows_that_break_the_contract_are_never_written(table: str, smoke_home, tmp_path: Path) -> None:
+    contract = CONTRACTS[table]
+    good = smoke_home.store.read(table).drop("run_id").head(50)
+    good = good.drop([name for name in good.columns if name not in contract.columns])
+    if any("counts 0" in str(rule.name) for rule in contract.rules):
+        good = good.sort(contract.key)
+    store = TableStore(tmp_path / "tables")
+    partition = Partition(*good.row(0, named=False)[:2]) if contract.partition_by else None
+    if partition:
+        good = good.filter(partition.expression)
+    store.write(table, good, run_id="good", partition=partition)
+    broken = {
+        "a missing column": good.drop(next(iter(contract.columns))),
+        "an unknown column": good.with_columns(pl.lit(1).alias("surprise")),
+        "a repeated key": pl.concat([good, good.head(1)]),
+        "a null in the key": good.with_columns(pl.lit(None, good.schema[contract.key[0]]).alias(contract.key[0])),
+    }
+
+    for name, rows in broken.items():
+        with pytest.raises((ContractError, pl.exceptions.ColumnNotFoundError), match=r".") as caught:
+            store.write(table, rows, run_id="broken", partition=partition)
+        assert table in str(caught.value) or name == "a missing column"
+    assert store.read(table)["run_id"].unique().to_list() == ["good"]

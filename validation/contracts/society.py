@@ -1,0 +1,51 @@
+"""Contracts of the society room: ties, media sources and the statistics of the graph."""
+
+import polars as pl
+
+from validation.attributes import TIE_TYPES
+from validation.contracts.table import FRACTION, NOT_NEGATIVE, TableContract, column, one_of
+
+TIES = TableContract(
+    name="ties",
+    group="society",
+    row="directed tie",
+    columns={
+        "src": column(pl.Int64, "agent that is heard; for media ties the source_id", NOT_NEGATIVE),
+        "dst": column(pl.Int64, "agent that hears", NOT_NEGATIVE),
+        "tie_type": column(pl.String, "kind of tie", one_of(TIE_TYPES)),
+        "strength": column(pl.Float32, "weight of the tie, 0 to 1", FRACTION),
+    },
+    key=("src", "dst", "tie_type"),
+)
+
+MEDIA_SOURCES = TableContract(
+    name="media_sources",
+    group="society",
+    row="media source",
+    columns={
+        "source_id": column(pl.Int64, "media source, dense 0…S−1; the src of its media ties", NOT_NEGATIVE),
+        "name": column(pl.String, "name of the source"),
+        "source_type": column(pl.String, "kind of source, the channel by which events reach its audience"),
+        "reach": column(pl.Float64, "fraction of the audience that follows the source", FRACTION),
+        "audience": column(pl.String, "predicate over agents that describes the audience"),
+        "num_followers": column(pl.Int64, "agents with a media tie from the source", NOT_NEGATIVE),
+    },
+    key=("source_id",),
+)
+
+GRAPH_STATISTICS = TableContract(
+    name="graph_statistics",
+    group="society",
+    row="statistic × tie type",
+    columns={
+        "statistic": column(pl.String, "what is measured, for example mean_degree or homophily_party"),
+        "tie_type": column(pl.String, "tie type, or all_social for the social ties together"),
+        "value": column(pl.Float64, "value of the statistic", nullable=True),
+        "chance_value": column(pl.Float64, "value under random mixing with the same degrees", nullable=True),
+        "reference_value": column(pl.Float64, "published value where there is one", nullable=True),
+        "reference_source": column(pl.String, "publication of the reference value", nullable=True),
+    },
+    key=("statistic", "tie_type"),
+)
+
+CONTRACTS = (TIES, MEDIA_SOURCES, GRAPH_STATISTICS)

@@ -1,0 +1,144 @@
+"""Contracts of the traces room: scenarios, the elicitation plan, teacher answers."""
+
+import polars as pl
+
+from validation.contracts.table import (
+    FRACTION,
+    NOT_NEGATIVE,
+    SIGNED_UNIT,
+    TableContract,
+    column,
+    list_within,
+    one_of,
+    sums_to_one,
+)
+
+SCENARIOS = TableContract(
+    name="scenarios",
+    group="traces",
+    row="question, event or trigger of a scenario",
+    columns={
+        "scenario_id": column(pl.String, "scenario"),
+        "kind": column(pl.String, "what the row describes", one_of(("question", "event", "trigger"))),
+        "name": column(pl.String, "id of the question, event or trigger within the scenario"),
+        "position": column(pl.Int32, "order of the row within its kind, from 0", NOT_NEGATIVE),
+        "timestep": column(pl.Int32, "timestep of an event; null for questions and triggers", nullable=True),
+        "duration": column(pl.Int32, "timesteps for which an event stays active", nullable=True),
+        "text": column(pl.String, "wording of the question, or content of the event"),
+        "options": column(pl.List(pl.String), "option labels of a question, in order", nullable=True),
+        "option_scores": column(pl.List(pl.Float64), "position of each option on −1…1", nullable=True),
+        "scale": column(pl.String, "nominal or ordinal, for questions", one_of(("nominal", "ordinal")), nullable=True),
+        "item": column(pl.String, "survey item that asks the question, without the item_ prefix", nullable=True),
+        "source_name": column(pl.String, "who speaks in the event", nullable=True),
+        "source_type": column(pl.String, "kind of speaker", nullable=True),
+        "channel": column(pl.String, "broadcast, or the source_type of the media that carry the event", nullable=True),
+        "framing": column(pl.String, "frame of the event in a few words", nullable=True),
+        "valence": column(pl.Float64, "push towards options with score +1 (+) or −1 (−)", SIGNED_UNIT, nullable=True),
+        "credibility": column(pl.Float64, "credibility of the event", FRACTION, nullable=True),
+        "exposure_where": column(pl.String, "predicate over agents that can be reached", nullable=True),
+        "reach": column(pl.Float64, "fraction of those agents that is reached", FRACTION, nullable=True),
+        "trigger_question": column(pl.String, "question that a trigger watches", nullable=True),
+        "trigger_option": column(pl.String, "option that a trigger watches", nullable=True),
+        "share_above": column(pl.Float64, "share above which the trigger arms", FRACTION, nullable=True),
+        "hold_for": column(pl.Int32, "timesteps the share must hold", nullable=True),
+        "intervention_fields": column(
+            pl.List(pl.String), "fields of the event that interventions vary: axes of the surface", nullable=True
+        ),
+        "intervention_values": column(
+            pl.List(pl.List(pl.Float64)), "values to try for each of those fields, in the same order", nullable=True
+        ),
+        "population_where": column(pl.String, "predicate over agents of the scenario; null for all", nullable=True),
+        "num_timesteps": column(pl.Int32, "timesteps to simulate after the initial state", NOT_NEGATIVE),
+        "timestep_unit": column(pl.String, "calendar unit of a timestep"),
+        "baseline": column(pl.String, "scenario to compare with; null for a baseline itself", nullable=True),
+        "content_hash": column(pl.String, "sha256 of the scenario's content, comments and layout aside"),
+        "text_encoder": column(pl.String, "encoder that made the embeddings"),
+        "text_embedding": column(pl.List(pl.Float32), "embedding of text and framing"),
+        "option_embeddings": column(pl.List(pl.List(pl.Float32)), "embedding per option", nullable=True),
+    },
+    key=("scenario_id", "kind", "name"),
+)
+
+ELICITATION_PLAN = TableContract(
+    name="elicitation_plan",
+    group="traces",
+    row="planned request",
+    columns={
+        "custom_id": column(
+            pl.String, "sha256 of model, prompt and schema version, scenario, agent, timestep, draw, pass"
+        ),
+        "scenario_id": column(pl.String, "scenario"),
+        "agent_id": column(pl.Int64, "agent that the persona describes", NOT_NEGATIVE),
+        "timestep": column(pl.Int32, "timestep, 0 before any event", NOT_NEGATIVE),
+        "draw": column(pl.Int32, "0 for the first answer, then redraws for the noise floor", NOT_NEGATIVE),
+        "elicitation_pass": column(
+            pl.String, "reaction in free text, then its classification", one_of(("reaction", "classification"))
+        ),
+        "teacher": column(pl.String, "embedded, recorded or the endpoint's host"),
+        "model": column(pl.String, "model name sent to the teacher"),
+        "prompt_hash": column(pl.String, "sha256 of the prompt templates"),
+        "schema_hash": column(pl.String, "sha256 of the answer schema"),
+        "estimated_prompt_tokens": column(pl.Int64, "tokens the prompt is expected to take", NOT_NEGATIVE),
+        "estimated_completion_tokens": column(pl.Int64, "tokens the answer is expected to take", NOT_NEGATIVE),
+        "estimated_cost_usd": column(pl.Float64, "expected cost", NOT_NEGATIVE),
+    },
+    key=("custom_id",),
+)
+
+REASONING_TRACES = TableContract(
+    name="reasoning_traces",
+    group="traces",
+    row="teacher answer for one agent at one timestep",
+    columns={
+        "custom_id": column(pl.String, "custom_id of the classification request"),
+        "scenario_id": column(pl.String, "scenario"),
+        "question_id": column(pl.String, "question that was answered"),
+        "agent_id": column(pl.Int64, "agent that the persona describes", NOT_NEGATIVE),
+        "timestep": column(pl.Int32, "timestep, 0 before any event", NOT_NEGATIVE),
+        "draw": column(pl.Int32, "0 for the first answer, then redraws", NOT_NEGATIVE),
+        "repeat_group": column(pl.String, "scenario, agent and timestep, shared by redraws"),
+        "state_before": column(pl.List(pl.Float32), "channels shown to the teacher, empty at timestep 0"),
+        "exposures": column(pl.List(pl.String), "events that reached the agent"),
+        "neighbour_ids": column(pl.List(pl.Int64), "agents whose statements were shown"),
+        "neighbour_statements": column(pl.List(pl.String), "what they said, in the same order"),
+        "retrieved_memories": column(pl.List(pl.String), "memories that were shown"),
+        "channels": column(pl.List(pl.Float32), "anchored channels after the step, in file order", nullable=True),
+        "channel_deltas": column(pl.List(pl.Float32), "change of each channel", nullable=True),
+        "channel_confidence": column(pl.List(pl.Float32), "confidence in each channel, 0 to 1", nullable=True),
+        "channel_evidence": column(pl.String, "what the reading of the channels rests on", nullable=True),
+        "option_probabilities": column(pl.List(pl.Float64), "probability of each option, in order", nullable=True),
+        "option": column(pl.String, "sampled option", nullable=True),
+        "conviction": column(pl.Float64, "strength of the stance", FRACTION, nullable=True),
+        "private_stance": column(pl.Float64, "what the person thinks, −1…1", SIGNED_UNIT, nullable=True),
+        "public_stance": column(pl.Float64, "what the person says, −1…1", SIGNED_UNIT, nullable=True),
+        "statement": column(pl.String, "what the person says to others", nullable=True),
+        "will_share": column(pl.Boolean, "whether the statement is shared", nullable=True),
+        "attention_events": column(pl.Float64, "share of attention on events", FRACTION, nullable=True),
+        "attention_peers": column(pl.Float64, "share of attention on peers", FRACTION, nullable=True),
+        "attention_memory": column(pl.Float64, "share of attention on memory", FRACTION, nullable=True),
+        "memory_write": column(pl.String, "what the person will remember", nullable=True),
+        "memory_salience": column(pl.Float64, "how strongly", FRACTION, nullable=True),
+        "trust_deltas": column(pl.List(pl.Float32), "change of trust in each neighbour shown", nullable=True),
+        "rationale": column(pl.String, "reasons given, private", nullable=True),
+        "teacher": column(pl.String, "embedded, recorded or the endpoint's host"),
+        "model": column(pl.String, "model that answered"),
+        "prompt_hash": column(pl.String, "sha256 of the prompt templates"),
+        "schema_hash": column(pl.String, "sha256 of the answer schema"),
+        "seed": column(pl.Int64, "seed sent with the request"),
+        "prompt_tokens": column(pl.Int64, "tokens of both prompts", NOT_NEGATIVE),
+        "cached_tokens": column(pl.Int64, "prompt tokens served from the cache", NOT_NEGATIVE),
+        "completion_tokens": column(pl.Int64, "tokens of both answers", NOT_NEGATIVE),
+        "cost_usd": column(pl.Float64, "cost of both requests", NOT_NEGATIVE),
+        "latency_ms": column(pl.Float64, "time both requests took", NOT_NEGATIVE),
+        "is_refusal": column(pl.Boolean, "whether the teacher refused"),
+        "validation_status": column(pl.String, "how the answer passed", one_of(("valid", "repaired", "failed"))),
+    },
+    key=("scenario_id", "question_id", "agent_id", "timestep", "draw", "model"),
+    rules=(
+        sums_to_one("option_probabilities"),
+        list_within("channels", -1.0, 1.0),
+        list_within("channel_confidence", 0.0, 1.0),
+    ),
+)
+
+CONTRACTS = (SCENARIOS, ELICITATION_PLAN, REASONING_TRACES)
