@@ -1,6 +1,6 @@
 """Tables to tensors: how agents, ties and scenarios become what the engines read, in training and simulation alike.
 
-One rule per table, so that a student meets in a simulation exactly what it was trained on. Nothing here reads the store.
+One rule per table, so that a student meets in a simulation exactly what it was trained on; nothing reads the store.
 
 Legend: N agents, A attributes, E ties, V events, O options, D text dimensions.
 """
@@ -155,7 +155,8 @@ def scenario_to_timeline(
     questions = [row_to_question(row) for row in question_rows.iter_rows(named=True)]
     exposure_VN = exposure_mask(events, agents, ties, media_sources, seed)
     start_V = events["timestep"].cast(pl.Int64).fill_null(NEVER).to_list()
-    timeline = events_to_timeline(events, start_V, events["duration"].fill_null(1).to_list(), exposure_VN)
+    text_dim = len(scenario_rows["text_embedding"][0])
+    timeline = events_to_timeline(events, start_V, events["duration"].to_list(), exposure_VN, text_dim)
     first_trigger = events.height - trigger_rows.height
     options_of = {row["name"]: row["options"] for row in question_rows.iter_rows(named=True)}
     triggers = [
@@ -166,7 +167,7 @@ def scenario_to_timeline(
 
 
 def events_to_timeline(
-    events: pl.DataFrame, start_V: list[int], duration_V: list[int], exposure_VN: Tensor
+    events: pl.DataFrame, start_V: list[int], duration_V: list[int], exposure_VN: Tensor, text_dim: int
 ) -> Timeline:
     """Event rows with their times and audiences as a timeline, in the order of the rows.
 
@@ -175,9 +176,10 @@ def events_to_timeline(
         start_V: first active timestep, or NEVER.
         duration_V: timesteps for which each stays active.
         exposure_VN: whom each reaches.
+        text_dim: length of the text embeddings, known also where there is no event.
     """
     if events.is_empty():
-        return empty_timeline(exposure_VN.shape[1], 1)
+        return empty_timeline(exposure_VN.shape[1], text_dim)
     source_code = {source_type: code for code, source_type in enumerate(SOURCE_TYPES)}
     return Timeline(
         embedding_VD=torch.tensor(events["text_embedding"].to_list(), dtype=torch.float32),

@@ -65,12 +65,15 @@ def scenario_validate(
 
 
 @scenario_app.command("add")
-def scenario_add(file: Annotated[Path, typer.Argument(help="A scenario file.")]) -> None:
+def scenario_add(
+    file: Annotated[Path, typer.Argument(help="A scenario file.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a scenario of the same id.")] = False,
+) -> None:
     """Validate a scenario file and put it into the scenario folder, where the sensor finds it."""
     from assets.traces.scenario_files import add_scenario
 
     settings = _settings()
-    target = add_scenario(file, settings.scenarios_dir)
+    target = add_scenario(file, settings.scenarios_dir, force=force)
     typer.echo(f"added: {target}\nSimulate it with: populace sweep {target.stem}")
 
 
@@ -139,7 +142,7 @@ def report(
         from orchestration.lineage_run import rebuild_report
 
         rebuild_report(settings, console=_console())
-    record = Records(settings.root / "records").read("validation_report")
+    record = Records(settings.records_dir).read("validation_report")
     if not record:
         raise ValueError("There is no report yet. Run `populace run` first.")
     typer.echo(record["path"])

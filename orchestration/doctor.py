@@ -106,7 +106,7 @@ def _tables(settings: Settings) -> Iterator[Finding]:
 def _student(settings: Settings) -> Iterator[Finding]:
     from orchestration.records import Records
 
-    record = Records(settings.root / "records").read("student_model")
+    record = Records(settings.records_dir).read("student_model")
     yield Finding("registry", settings.mlflow_tracking_uri)
     if record:
         yield Finding("student", f"version {record['version']}, alias {record['alias']}")

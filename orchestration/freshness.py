@@ -60,7 +60,7 @@ LINEAGE: tuple[Stage, ...] = (
     Stage(
         "elicitation_plan",
         "traces",
-        ("scenarios", "agents", "ties"),
+        ("survey_respondents", "scenarios", "agents", "ties"),
         ("panel_size", "max_timesteps", "repeat_share", "num_draws", "seed"),
         ("teacher",),
     ),

@@ -5,7 +5,8 @@ import dagster as dg
 from orchestration.partitions import SIMULATION_PARTITIONS
 
 PROGRESS_LOGGER = "progress"
-_NO_CONSOLE = {"loggers": {PROGRESS_LOGGER: {}}}
+ONLY_PROGRESS = {"loggers": {PROGRESS_LOGGER: {}}}
+"""Run configuration that replaces Dagster's verbose console by progress lines."""
 
 LINEAGE_JOB = "lineage"
 SWEEP_JOB = "sweep"
@@ -15,14 +16,12 @@ lineage_job = dg.define_asset_job(
     LINEAGE_JOB,
     selection=dg.AssetSelection.all(),
     description="Surveys to validation report: every asset, every scenario × replicate of the chosen range.",
-    config=_NO_CONSOLE,
 )
 
 sweep_job = dg.define_asset_job(
     SWEEP_JOB,
     selection=SWEEP_SELECTION,
     description="Simulates scenarios × replicates with the registered student; nothing is elicited or trained.",
-    config=_NO_CONSOLE,
 )
 
 

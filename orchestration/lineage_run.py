@@ -12,7 +12,7 @@ from rich.console import Console
 from assets.traces.scenario_files import read_scenarios
 from orchestration.definitions import defs
 from orchestration.freshness import LINEAGE, STAGE_BY_ASSET, expected_fingerprints
-from orchestration.jobs import LINEAGE_JOB, SWEEP_JOB, range_tags
+from orchestration.jobs import LINEAGE_JOB, ONLY_PROGRESS, SWEEP_JOB, range_tags
 from orchestration.partitions import SCENARIO_PARTITIONS, to_partition_key
 from orchestration.progress import StepProgress
 from orchestration.resources import Platform
@@ -178,7 +178,11 @@ def _launch(
     num_steps = len(definition.get_subset(asset_selection=set(selection)).nodes)
     with StepProgress(console, num_steps):
         result = definition.execute_in_process(
-            instance=instance, tags=tags, asset_selection=selection, raise_on_error=False
+            instance=instance,
+            run_config=ONLY_PROGRESS,
+            tags=tags,
+            asset_selection=selection,
+            raise_on_error=False,
         )
     if not result.success:
         raise RunFailed(_explain_failure(result))

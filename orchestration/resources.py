@@ -39,7 +39,7 @@ class Platform(dg.ConfigurableResource):
     @cached_property
     def records(self) -> Records:
         """Records of assets that are no tables."""
-        return Records(self.settings.root / "records")
+        return Records(self.settings.records_dir)
 
     @cached_property
     def outside(self) -> OutsideInputs:

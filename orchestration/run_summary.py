@@ -42,7 +42,7 @@ def print_decision_shares(settings: Settings) -> None:
 def print_run_summary(settings: Settings) -> None:
     """Prints the decision shares, the student's standing, the report's path and how to open the interfaces."""
     print_decision_shares(settings)
-    records = Records(settings.root / "records")
+    records = Records(settings.records_dir)
     student, report = records.read("student_model"), records.read("validation_report")
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"Student: version {student['version']}, alias {student['alias']}. {student['verdict']}")

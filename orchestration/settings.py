@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         return self.root / "dagster"
 
     @property
+    def records_dir(self) -> Path:
+        """Folder of the small records of assets that are no tables."""
+        return self.root / "records"
+
+    @property
     def reports_dir(self) -> Path:
         """Folder of the validation reports, one folder per run."""
         return self.root / "reports"

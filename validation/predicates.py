@@ -35,16 +35,17 @@ def compile_predicate(text: str | None) -> pl.Expr:
     if text is None or not text.strip():
         return pl.lit(True)
     try:
-        tree = sqlglot.parse_one(text, dialect="duckdb")
+        return _condition(sqlglot.parse_one(text, dialect="duckdb"), text)
+    except RecursionError as error:
+        raise PredicateError(f"predicate {text[:80]!r}… is nested too deeply. Use fewer parentheses.") from error
     except SqlglotError as error:
         raise PredicateError(
             f"predicate {text!r} is not a SQL condition ({str(error).splitlines()[0]}). "
             "Write comparisons of attributes, for example: state = 'NY' and age >= 18"
         ) from error
-    return _condition(tree, text)
 
 
-def _condition(node: sql.Expression, text: str) -> pl.Expr:
+def _condition(node: sql.Expr, text: str) -> pl.Expr:
     """Translates a node that stands where a truth value is expected."""
     if isinstance(node, sql.Paren):
         return _condition(node.this, text)
@@ -73,7 +74,7 @@ def _condition(node: sql.Expression, text: str) -> pl.Expr:
     )
 
 
-def _comparison(node: sql.Expression, text: str) -> pl.Expr:
+def _comparison(node: sql.Expr, text: str) -> pl.Expr:
     name = _column(node.this, text)
     value = _literal(node.expression, name, text)
     column = pl.col(name)
@@ -95,7 +96,7 @@ def _comparison(node: sql.Expression, text: str) -> pl.Expr:
     return column >= value
 
 
-def _column(node: sql.Expression, text: str) -> str:
+def _column(node: sql.Expr, text: str) -> str:
     allowed = (*NUMERIC_COLUMNS, *ATTRIBUTE_BY_NAME)
     if not isinstance(node, sql.Column) or node.table:
         raise PredicateError(
@@ -109,7 +110,7 @@ def _column(node: sql.Expression, text: str) -> str:
     return node.name
 
 
-def _literal(node: sql.Expression, name: str, text: str) -> str | float:
+def _literal(node: sql.Expr, name: str, text: str) -> str | float:
     is_negative = isinstance(node, sql.Neg)
     inner = node.this if is_negative else node
     if not isinstance(inner, sql.Literal):

@@ -1,1 +1,1 @@
-"""Surveys, margins, raking, synthesis and households: from survey microdata to agents. No ties, no opinions over time."""
+"""From survey microdata to agents: surveys, margins, raking, synthesis, households. No ties, no opinions over time."""

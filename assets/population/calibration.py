@@ -1,6 +1,7 @@
 """Calibrates the seed survey on the population margins and says what that cost in precision."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ WEIGHT_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 
 @dataclass(frozen=True)
 class CalibrationDiagnostics:
-    """What calibration did. Errors are relative to a level's total; weight quantiles are relative to the mean weight."""
+    """What calibration did. Errors are relative to a level's total, weight quantiles to the mean weight."""
 
     seed_survey: str
     num_respondents: int
@@ -30,7 +31,7 @@ class CalibrationDiagnostics:
     effective_sample_size: float
     weight_quantiles: dict[str, float]
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, Any]:
         """The diagnostics by name, for metadata and the report."""
         return asdict(self)
 

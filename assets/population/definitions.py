@@ -89,7 +89,7 @@ def calibrated_respondents(
             "effective_sample_size": facts["effective_sample_size"],
             "max_margin_error": facts["max_margin_error_after"],
             "diagnostics": dg.MetadataValue.json(facts),
-            "plot": plot(plot_png(chart)),
+            "plot": plot(plot_png(chart.to_dict())),
         },
     )
 

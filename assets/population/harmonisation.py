@@ -107,8 +107,8 @@ def _levels(
     explained = list(mapping.recode or mapping.bands or ())
     raise CodebookError(
         f"{codebook.place(*place)}: column {mapping.column!r} holds {len(found)} values that the codebook does not "
-        f"explain ({int(is_open.sum())} rows), found {found[:8]}. Explained: {explained}, missing: {missing}. Map them, "
-        "list them under missing, or say otherwise: missing."
+        f"explain ({int(is_open.sum())} rows), found {found[:8]}. Explained: {explained}, missing: {missing}. Map "
+        "them, list them under missing, or say otherwise: missing."
     )
 
 

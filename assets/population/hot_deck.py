@@ -61,8 +61,8 @@ def fill_open_attributes(people: pl.DataFrame, donors: pl.DataFrame, rng: np.ran
         if people[name].has_nulls():
             raise SynthesisError(
                 f"Attribute {name} is open for {people[name].null_count()} agents and no respondent of the seed survey "
-                f"has an answer to copy ({given.height} answers in all). Map {name} in the survey's codebook, or choose "
-                "a seed survey that asked for it."
+                f"has an answer to copy ({given.height} answers in all). Map {name} in the survey's codebook, or "
+                "choose a seed survey that asked for it."
             )
     named = [pl.when(is_open).then(pl.lit(name)) for name, is_open in is_filled.items()]
     filled = pl.concat_list(named).list.drop_nulls() if named else pl.lit([], dtype=pl.List(pl.String))

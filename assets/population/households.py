@@ -22,8 +22,8 @@ ones and about 5 % with one adult and children. The split above two adults is an
 """
 
 COUPLE_SHARE = {1: 0.0, 2: 0.87, 3: 0.80, 4: 0.80}
-"""Share of households of that many adults that a couple heads. Approximate: with `ADULTS_SHARE` about 57 % of households
-hold a couple, where the 2016 CPS has 48 % married and 6-7 % cohabiting."""
+"""Share of households of that many adults that a couple heads. Approximate: with `ADULTS_SHARE` about 57 % of
+households hold a couple, where the 2016 CPS has 48 % married and 6-7 % cohabiting."""
 
 SAME_SEX_SHARE = 0.014
 """Share of couples of one sex. Approximate: American Community Survey 2016, 0.9 of 66 million couples."""

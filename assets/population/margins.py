@@ -207,8 +207,8 @@ def _check_margin(levels: pl.DataFrame, geography: str, margin: str, place: str)
         parts = level.split("*")
         if len(parts) != len(attributes):
             raise InconsistentMargins(
-                f"{where} has the level {level!r}: {len(parts)} values for {len(attributes)} attributes. Join one value "
-                "per attribute by *."
+                f"{where} has the level {level!r}: {len(parts)} values for {len(attributes)} attributes. Join one "
+                "value per attribute by *."
             )
         for name, part in zip(attributes, parts, strict=True):
             if part not in ATTRIBUTE_BY_NAME[name].levels:

@@ -200,9 +200,10 @@ def _not_converged(
     weight_C: np.ndarray, margins: Sequence[Margin], level_MC: np.ndarray, max_iterations: int, tolerance: float
 ) -> str:
     index, level, error = max(_errors(weight_C, margins, level_MC), key=lambda entry: entry[2])
-    count = int((np.asarray(margins[index].level_R) == level).sum())
+    margin = margins[index]
+    count = int((np.asarray(margin.level_R) == level).sum())
     return (
-        f"Raking stopped after {max_iterations} iterations: margin {margins[index].name}={margins[index].levels[level]} "
+        f"Raking stopped after {max_iterations} iterations: margin {margin.name}={margin.levels[level]} "
         f"is off by {100 * error:.4g} % (limit {100 * tolerance:.4g} %). The level has {count} respondents; merge "
         "levels or raise max_iterations."
     )

@@ -47,7 +47,7 @@ def load_respondents(catalogue: DataCatalogue, survey_names: Sequence[str] | Non
         if resolved.codebook is None:
             raise CatalogueError(
                 f"{name!r} cannot be loaded as a survey: it has no codebook. Surveys: "
-                f"{', '.join(catalogue.available_surveys())}. Write a codebook for it in your data folder (docs/data.md)."
+                f"{', '.join(catalogue.available_surveys())}. Write a codebook for it (docs/data.md)."
             )
         survey = harmonise_survey(resolved.load(), resolved.codebook)
         frames.append(survey.frame)

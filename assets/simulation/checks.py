@@ -29,5 +29,8 @@ def outcomes_do_not_collapse(platform: Platform) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not collapsed,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"collapsed_scenarios": dg.MetadataValue.json(collapsed), "largest_share": final["share"].max()},
+        metadata={
+            "collapsed_scenarios": dg.MetadataValue.json(collapsed),
+            "largest_share": float(final.select(pl.col("share").max()).item()),
+        },
     )

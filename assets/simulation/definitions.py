@@ -4,17 +4,19 @@ Every partition is computed, checked and committed by itself, so that a failure 
 """
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import dagster as dg
 import polars as pl
 
-from assets.distillation.registry import load_student
 from assets.simulation.counterfactuals import compare_scenarios
 from assets.simulation.interventions import intervention_surface as measure_interventions
+from assets.simulation.opinion import simulate_opinion_baseline
 from assets.simulation.outcomes import summarise_outcomes
 from assets.simulation.profiles import reasoning_profiles as cluster_profiles
 from assets.simulation.rows import empty_rows
 from assets.simulation.trajectories import simulate_scenario
+from assets.students import load_student
 from orchestration.partitions import (
     EVERY_SCENARIO_SAME_REPLICATE,
     SIMULATION_PARTITIONS,
@@ -27,6 +29,8 @@ from orchestration.table_assets import table_options, table_output
 from orchestration.table_store import Partition
 
 POOL = "simulation"
+SURFACE_AGENTS = 2_000
+"""Agents on which interventions are simulated and differentiated; beyond it the surface is a sample of society."""
 
 
 def _partitions(context: dg.AssetExecutionContext) -> list[Partition]:
@@ -94,18 +98,18 @@ def rollouts(
 
     def simulate() -> Iterator[PartitionRows]:
         for partition in _partitions(context):
-            simulation = simulate_scenario(
-                student.model,
-                model_version=student.version,
-                agents=agents,
-                ties=ties,
-                media_sources=media_sources,
-                scenario_rows=_rows_of(scenarios, partition),
-                replicate=partition.replicate,
-                seed=recipe.seed,
-                max_timesteps=recipe.max_timesteps,
-            )
-            yield PartitionRows(partition, simulation.trajectory_chunks())
+            society = {
+                "agents": agents,
+                "ties": ties,
+                "media_sources": media_sources,
+                "scenario_rows": _rows_of(scenarios, partition),
+                "replicate": partition.replicate,
+                "seed": recipe.seed,
+                "max_timesteps": recipe.max_timesteps,
+            }
+            simulation = simulate_scenario(student.model, model_version=student.version, **society)
+            mechanism = simulate_opinion_baseline(student.model, **society)
+            yield PartitionRows(partition, chain(simulation.trajectory_chunks(), mechanism))
             remembered.append(PartitionRows(partition, [simulation.episodes()]))
 
     facts = {"model_version": student.version, "is_champion": student.is_champion}
@@ -198,5 +202,6 @@ def intervention_surface(
             replicate=partition.replicate,
             seed=recipe.seed,
             max_timesteps=recipe.max_timesteps,
+            max_agents=SURFACE_AGENTS,
         ),
     )

@@ -11,25 +11,18 @@ import hashlib
 
 import numpy as np
 
-_INCREMENT = 0x9E3779B97F4A7C15
-_MASK = 0xFFFF_FFFF_FFFF_FFFF
+from validation.exposure import uniform_per_agent
 
 
 def replicate_seed(seed: int, replicate: int) -> int:
-    """Seed of everything random in one replicate, 0 ≤ seed < 2⁶³; near seeds and replicates give unrelated ones."""
-    return _address(seed, replicate) >> 1
+    """Seed of the engine and of reach draws in one replicate, 0 ≤ seed < 2⁶²; near inputs give unrelated seeds."""
+    digest = hashlib.sha256(f"{seed}/replicate/{replicate}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 2
 
 
 def uniform_draws(agent_id_N: np.ndarray, *, seed: int, replicate: int, question_id: str, timestep: int) -> np.ndarray:
-    """One uniform number in [0, 1) per agent, float64 [N].
-
-    Source: Steele, Lea & Flood (2014), Fast splittable pseudorandom number generators (SplitMix64's mixing function);
-    Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3 (counter-based generation).
-    """
-    question = int.from_bytes(hashlib.sha256(question_id.encode()).digest()[:8], "little")
-    key = np.uint64(_address(seed, replicate, question, timestep))
-    hashed_N = _mix(_mix(agent_id_N.astype(np.uint64) + np.uint64(_INCREMENT)) ^ key)
-    return (hashed_N >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    """One uniform number in [0, 1) per agent with which its decision is drawn, float64 [N]."""
+    return uniform_per_agent(f"decision/{replicate}/{question_id}/{timestep}", agent_id_N, seed)
 
 
 def sample_options(probability_NO: np.ndarray, uniform_N: np.ndarray) -> np.ndarray:
@@ -37,16 +30,3 @@ def sample_options(probability_NO: np.ndarray, uniform_N: np.ndarray) -> np.ndar
     cumulative_NO = np.cumsum(probability_NO.astype(np.float64), axis=1)
     threshold_N = uniform_N * cumulative_NO[:, -1]
     return np.minimum((cumulative_NO <= threshold_N[:, None]).sum(axis=1), probability_NO.shape[1] - 1)
-
-
-def _address(*words: int) -> int:
-    state = np.zeros(1, dtype=np.uint64)
-    for word in words:
-        state = _mix(state + np.uint64(_INCREMENT) ^ _mix(np.array([word & _MASK], dtype=np.uint64)))
-    return int(state[0])
-
-
-def _mix(word: np.ndarray) -> np.ndarray:
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return word ^ (word >> np.uint64(31))

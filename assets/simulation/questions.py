@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from assets.tensors import single_scenario_id
+
 
 @dataclass(frozen=True)
 class AskedQuestion:
@@ -26,15 +28,10 @@ def asked_questions(scenario_rows: pl.DataFrame) -> list[AskedQuestion]:
     Raises:
         ValueError: the rows hold several scenarios, or no question.
     """
-    scenario_ids = scenario_rows["scenario_id"].unique().to_list()
-    if len(scenario_ids) != 1:
-        raise ValueError(
-            f"Expected the rows of one scenario, found {len(scenario_ids)}: {', '.join(sorted(scenario_ids))}. "
-            "Filter the scenarios table by scenario_id."
-        )
+    scenario_id = single_scenario_id(scenario_rows)
     questions = scenario_rows.filter(pl.col("kind") == "question").sort("position")
     if questions.is_empty():
-        raise ValueError(f"Scenario {scenario_ids[0]} asks no question; every scenario needs at least one.")
+        raise ValueError(f"Scenario {scenario_id} asks no question; every scenario needs at least one.")
     return [
         AskedQuestion(question_id=row["name"], options=tuple(row["options"])) for row in questions.iter_rows(named=True)
     ]

@@ -35,7 +35,7 @@ def society(platform: Platform, agents: pl.DataFrame) -> Iterator[dg.Output[pl.D
     yield dg.Output(
         ties,
         output_name="ties",
-        metadata={"mean_degree": num_social / agents.height, "plot": plot(plot_png(chart))},
+        metadata={"mean_degree": num_social / agents.height, "plot": plot(plot_png(chart.to_dict()))},
     )
     yield dg.Output(media_sources, output_name="media_sources")
 

@@ -1,1 +1,1 @@
-"""Scenarios, personas, prompts, teachers and elicitation: what is asked, of whom, and what was answered. No training."""
+"""Scenarios, personas, prompts, teachers, elicitation: what is asked, of whom, what was answered. No training."""

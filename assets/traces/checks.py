@@ -13,7 +13,7 @@ reasoning_traces_contract = contract_check("reasoning_traces")
 
 @dg.asset_check(
     asset="reasoning_traces",
-    description="Great Expectations: ranges, refusals, duplicates and collapse of the teacher's answers; builds Data Docs.",
+    description="Great Expectations on the answers: ranges, refusals, duplicates, collapse; builds Data Docs.",
 )
 def reasoning_traces_expectations(platform: Platform) -> dg.AssetCheckResult:
     """Runs the suite and links its Data Docs."""

@@ -5,7 +5,7 @@ import polars as pl
 
 from assets.traces.elicitation import run_elicitation
 from assets.traces.panel import choose_panel
-from assets.traces.plan import estimate_cost, plan_elicitation
+from assets.traces.plan import plan_elicitation
 from assets.traces.scenario_files import read_scenarios
 from assets.traces.scenario_table import scenarios_table
 from assets.traces.teachers import TeacherEndpoint, open_teacher
@@ -13,13 +13,16 @@ from orchestration.resources import Platform
 from orchestration.settings import Settings
 from orchestration.table_assets import table_options
 
+POOL = "teacher"
+
 
 def teacher_endpoint(settings: Settings) -> TeacherEndpoint:
     """The teacher that the settings choose; the embedded one when no address is set."""
+    key = settings.openai_api_key
     return TeacherEndpoint(
         base_url=settings.teacher_base_url,
         model=settings.teacher_model,
-        api_key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
+        api_key=key.get_secret_value() if key else None,
     )
 
 
@@ -32,3 +35,84 @@ def scenarios(context: dg.AssetExecutionContext, platform: Platform) -> dg.Outpu
     read = read_scenarios(platform.settings.scenarios_dir)
     context.log.info(f"{len(read)} scenarios from {platform.settings.scenarios_dir}")
     return dg.Output(scenarios_table(read), metadata={"scenarios": dg.MetadataValue.json([item.id for item in read])})
+
+
+@dg.asset(
+    **table_options("elicitation_plan"),
+    description="Every request of the teacher rollout, with custom_id, expected tokens and cost, before any is sent.",
+)
+def elicitation_plan(
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    survey_respondents: pl.DataFrame,
+    scenarios: pl.DataFrame,
+    agents: pl.DataFrame,
+    ties: pl.DataFrame,
+) -> dg.Output[pl.DataFrame]:
+    """Chooses the panel and plans its requests."""
+    recipe = platform.recipe
+    teacher = open_teacher(teacher_endpoint(platform.settings), survey_respondents)
+    plan = plan_elicitation(
+        scenarios,
+        choose_panel(agents, ties, recipe.panel_size, recipe.seed).tolist(),
+        teacher=teacher.label,
+        model=teacher.model,
+        max_timesteps=recipe.max_timesteps,
+        repeat_share=recipe.repeat_share,
+        num_draws=recipe.num_draws,
+        seed=recipe.seed,
+    )
+    cost_usd = float(plan["estimated_cost_usd"].sum())
+    context.log.info(f"{plan.height:,} requests to {teacher.model}, expected cost {cost_usd:.2f} USD")
+    return dg.Output(
+        plan,
+        metadata={
+            "num_requests": plan.height,
+            "estimated_cost_usd": cost_usd,
+            "teacher": teacher.label,
+            "model": teacher.model,
+        },
+    )
+
+
+@dg.asset(
+    **table_options("reasoning_traces", kinds=("openai",), pool=POOL),
+    description="What the teacher answered for every agent of the panel at every timestep; failures and refusals stay.",
+)
+def reasoning_traces(
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    elicitation_plan: pl.DataFrame,
+    survey_respondents: pl.DataFrame,
+    scenarios: pl.DataFrame,
+    agents: pl.DataFrame,
+    ties: pl.DataFrame,
+    media_sources: pl.DataFrame,
+) -> dg.Output[pl.DataFrame]:
+    """Carries out the plan through the ledger, so that nothing is paid for twice."""
+    settings = platform.settings
+    teacher = open_teacher(teacher_endpoint(settings), survey_respondents)
+    elicitation = run_elicitation(
+        elicitation_plan,
+        scenarios,
+        agents,
+        ties,
+        media_sources,
+        teacher=teacher,
+        ledger_path=settings.ledger_path,
+        budget_usd=settings.teacher_budget_usd,
+        seed=platform.recipe.seed,
+        progress=context.log.info,
+    )
+    failed = elicitation.traces.filter(pl.col("validation_status") == "failed").height
+    return dg.Output(
+        elicitation.traces,
+        metadata={
+            "teacher": teacher.label,
+            "model": teacher.model,
+            "num_asked": elicitation.num_asked,
+            "num_from_ledger": elicitation.num_known,
+            "num_failed": failed,
+            "cost_usd": elicitation.cost_usd,
+        },
+    )

@@ -93,7 +93,7 @@ def add_scenario(path: Path, folder: Path, *, force: bool = False) -> Path:
                     ("id",),
                     f"{scenario.id!r}, which {target} already has with another content",
                     "an id of its own",
-                    "Choose another id, or replace that scenario with force.",
+                    "Choose another id; to replace that scenario, remove its file first or add with force.",
                 )
             ]
         )

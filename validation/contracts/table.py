@@ -48,6 +48,10 @@ class TableContract:
             columns=columns, checks=list(self.rules), strict=True, unique=list(self.key) or None, name=self.name
         )
 
+    def polars_schema(self) -> dict[str, pl.DataType]:
+        """Name and type of every column, for building frames; without `run_id`."""
+        return {name: column.dtype.type for name, column in self.columns.items()}  # pyright: ignore[reportOptionalMemberAccess]
+
     def validate(self, frame: pl.DataFrame, *, stored: bool = False) -> pl.DataFrame:
         """Returns the frame when it keeps the contract.
 

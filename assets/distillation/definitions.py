@@ -1,0 +1,141 @@
+"""Assets of the distillation room: the registered student, its held-out predictions, its axis probes."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import altair as alt
+import dagster as dg
+import polars as pl
+
+from assets.distillation.axis_probes import probe_axes
+from assets.distillation.distil import Distilled, distil
+from assets.distillation.held_out import with_model_version
+from assets.distillation.registry import RegisteredStudent, register_student
+from assets.distillation.training_set import build_training_set
+from assets.students import load_student
+from orchestration.freshness import STAGE_BY_ASSET, code_digest
+from orchestration.resources import ModelRegistry, Platform
+from orchestration.table_assets import OWNERS, plot, table_options, table_output
+from validation.report.charts import plot_png
+
+STUDENT_STAGE = STAGE_BY_ASSET["student_model"]
+
+
+def judgement(distilled: Distilled, registered: RegisteredStudent) -> str:
+    """One sentence on how the student stands, for the terminal and the report."""
+    lost = [gate.baseline for gate in distilled.gates if gate.is_required and not gate.has_passed]
+    if registered.is_champion:
+        return "Champion: it beats persistence and the student without its graph on held-out agents."
+    return f"No champion: on held-out agents it does not beat {', '.join(lost)}."
+
+
+@dg.multi_asset(
+    name="distillation",
+    outs={
+        "student_model": dg.AssetOut(
+            dagster_type=dg.Nothing,
+            group_name="distillation",
+            owners=OWNERS,
+            kinds={"torch", "mlflow"},
+            code_version=code_digest(STUDENT_STAGE.room, STUDENT_STAGE.other_code)[:16],
+            description="The student LSM, distilled from the traces and registered in MLflow; champion if it earns it.",
+        ),
+        "held_out_predictions": table_output(
+            "held_out_predictions",
+            "The student, its ablation and the baselines on agents that took no part in training.",
+            kinds=("torch",),
+        ),
+    },
+)
+def distillation(
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    registry: ModelRegistry,
+    agents: pl.DataFrame,
+    ties: pl.DataFrame,
+    media_sources: pl.DataFrame,
+    scenarios: pl.DataFrame,
+    reasoning_traces: pl.DataFrame,
+) -> Iterator[dg.Output]:
+    """Trains, judges and registers the student."""
+    recipe = platform.recipe
+    distilled = distil(
+        agents,
+        ties,
+        media_sources,
+        scenarios,
+        reasoning_traces,
+        epochs=recipe.training_epochs,
+        seed=recipe.seed,
+        progress=context.log.info,
+    )
+    registered = register_student(
+        distilled,
+        tracking_uri=registry.resolve_uri(platform.settings),
+        artifact_location=platform.settings.mlflow_artifacts_dir.as_uri(),
+        recipe=recipe.as_dict(),
+        data_versions={
+            name: platform.store.open(name).version() for name in STUDENT_STAGE.upstream if platform.store.exists(name)
+        },
+    )
+    verdict = judgement(distilled, registered)
+    context.log.info(verdict)
+    platform.records.write(
+        "student_model",
+        {
+            "fingerprint": platform.fingerprint("student_model"),
+            "run_id": context.run_id,
+            "version": registered.version,
+            "mlflow_run_id": registered.run_id,
+            "alias": "champion" if registered.is_champion else "candidate",
+            "is_champion": registered.is_champion,
+            "verdict": verdict,
+            "gates": [asdict(gate) for gate in distilled.gates],
+        },
+    )
+    yield dg.Output(
+        None,
+        output_name="student_model",
+        metadata={
+            "version": registered.version,
+            "is_champion": registered.is_champion,
+            "held_out_tvd": distilled.gates[0].student_value,
+            **{f"held_out_tvd_{gate.baseline}": gate.baseline_value for gate in distilled.gates},
+            "mlflow_run": dg.MetadataValue.url(
+                f"http://127.0.0.1:{platform.settings.mlflow_port}/#/experiments/1/runs/{registered.run_id}"
+            ),
+            "plot": plot(plot_png(_loss_curves(distilled.curves))),
+        },
+    )
+    yield dg.Output(with_model_version(distilled.held_out, registered.version), output_name="held_out_predictions")
+
+
+@dg.asset(
+    **table_options("axis_probes", kinds=("scikitlearn",)),
+    deps=["student_model"],
+    description="What the principal axes of the free latent say about channels and attributes, against chance.",
+)
+def axis_probes(
+    platform: Platform,
+    registry: ModelRegistry,
+    agents: pl.DataFrame,
+    ties: pl.DataFrame,
+    media_sources: pl.DataFrame,
+    scenarios: pl.DataFrame,
+    reasoning_traces: pl.DataFrame,
+) -> pl.DataFrame:
+    """Probes the student that simulation uses."""
+    student = load_student(registry.resolve_uri(platform.settings))
+    seed = platform.recipe.seed
+    training_set = build_training_set(agents, ties, media_sources, scenarios, reasoning_traces, seed)
+    return probe_axes(student.model, training_set, model_version=student.version, seed=seed)
+
+
+def _loss_curves(curves: pl.DataFrame) -> dict:
+    chart = (
+        alt.Chart(curves.to_pandas(), title="training")
+        .mark_line()
+        .encode(x="epoch:Q", y="value:Q", color="metric:N", strokeDash="model:N")
+        .properties(width=520, height=260)
+    )
+    return chart.to_dict()

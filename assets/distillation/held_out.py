@@ -1,0 +1,93 @@
+"""Predictions for held-out agents, of students and baselines side by side: what gates and evidence are read from.
+
+The setting: the whole panel starts from what the teacher said and thought at timestep 0 and runs freely; predictions
+from timestep 1 on are compared with the teacher's for agents that nothing was fitted on. Students start from the
+observed channels and shift their log-odds by the gap between observed and predicted answer at timestep 0, so that they
+know what persistence knows.
+
+Legend: P panel agents, T timesteps (0 … last), O options.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+import torch
+
+from assets.distillation.baselines import Predictions, each_question
+from assets.distillation.losses import answer_offset, read_logits
+from assets.distillation.stacking import stack_panel, start_stack
+from assets.distillation.training import TrainedStudent, free_run
+from assets.distillation.training_set import TrainingSet
+from validation.contracts import CONTRACTS
+
+SPLIT = "agents"
+
+
+def predict_student(student: TrainedStudent, training_set: TrainingSet) -> Predictions:
+    """The student's answers of the whole panel, started from the teacher's channels and answers at timestep 0."""
+    model, stack, num_agents = student.model, stack_panel(training_set), training_set.num_agents
+    window = free_run(model, stack)
+    predictions: Predictions = {}
+    with torch.no_grad():
+        start = start_stack(model, stack, stack.channels_TNK[0])
+        for asked in stack.questions:
+            offset_MO = student.anchor_weight * answer_offset(model, start, asked)
+            answers_TMO = (read_logits(model, window, asked) + offset_MO).double().softmax(2)
+            for number in torch.unique(asked.agents_M // num_agents).tolist():
+                rollout = training_set.rollouts[number]
+                answers_TPO = answers_TMO[: rollout.num_timesteps + 1, asked.agents_M // num_agents == number]
+                predictions[rollout.scenario_id, asked.question.question_id] = answers_TPO.numpy()
+    return predictions
+
+
+def predict_held_out(
+    training_set: TrainingSet, predictions: Mapping[str, Predictions], model_version: int = 0
+) -> pl.DataFrame:
+    """The table `held_out_predictions`.
+
+    Args:
+        training_set: the panel and the teacher's answers.
+        predictions: answers of the whole panel by name of the model.
+        model_version: registered version of the student; 0 as long as it has none (see `with_model_version`).
+
+    Returns:
+        One row per model and held-out answer from timestep 1 on; answers that failed are left out.
+    """
+    held_out_P = torch.nonzero(training_set.is_held_out_P)[:, 0].numpy()
+    agent_ids_P = np.array(training_set.agent_ids)
+    parts: list[pl.DataFrame] = []
+    for name, answers in predictions.items():
+        for key, _, target in each_question(training_set):
+            teacher_THO = target.first_draw_TPO.numpy().astype(np.float64)[1:, held_out_P]
+            is_known_TH = ~np.isnan(teacher_THO).any(axis=2)
+            step_B, agent_B = np.nonzero(is_known_TH)
+            predicted_BO = answers[key][1:, held_out_P][is_known_TH]
+            teacher_BO = teacher_THO[is_known_TH]
+            parts.append(
+                pl.DataFrame(
+                    {
+                        "model": [name] * len(step_B),
+                        "scenario_id": [key[0]] * len(step_B),
+                        "question_id": [key[1]] * len(step_B),
+                        "agent_id": agent_ids_P[held_out_P][agent_B],
+                        "timestep": (step_B + 1).astype(np.int32),
+                        "split": [SPLIT] * len(step_B),
+                        "option_probabilities": (predicted_BO / predicted_BO.sum(axis=1, keepdims=True)).tolist(),
+                        "teacher_probabilities": (teacher_BO / teacher_BO.sum(axis=1, keepdims=True)).tolist(),
+                        "model_version": [model_version] * len(step_B),
+                    },
+                    schema=_schema(),
+                )
+            )
+    return pl.concat(parts) if parts else pl.DataFrame(schema=_schema())
+
+
+def with_model_version(held_out: pl.DataFrame, model_version: int) -> pl.DataFrame:
+    """The table with the version under which the student was registered."""
+    return held_out.with_columns(pl.lit(model_version, dtype=pl.Int64).alias("model_version"))
+
+
+def _schema() -> dict[str, pl.DataType]:
+    columns = CONTRACTS["held_out_predictions"].columns
+    return {name: column.dtype.type for name, column in columns.items()}  # pyright: ignore[reportOptionalMemberAccess]

@@ -1,0 +1,206 @@
+"""What a student is trained to match, per agent and timestep; missing targets are NaN and count in no loss.
+
+Legend: T timesteps, N stacked agents, M agents of a question, K channels, O options.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from assets.distillation.stacking import StackedPanel, StackedQuestion
+from model.lsm.lsm import LSM
+from model.lsm.state import State
+
+HUBER_WIDTH = 0.2
+"""Channel error, on the scale −1 … 1, from which on the loss grows linearly."""
+RARE_POWER = 0.25
+"""How far rare answers are weighted up: an answer of share p has weight p^−RARE_POWER before normalisation."""
+SMALLEST_SHARE = 0.01
+"""Observed shares below this count as this much where logarithms are taken of them."""
+LARGEST_LOGIT = 3.0
+"""Observed channels are read as tanh of at most this, where the spread of the initial state is fitted."""
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each target in the training loss; the options are what is finally read."""
+
+    options: float = 0.5
+    anchored_options: float = 1.0
+    ranked_options: float = 1.0
+    channels: float = 2.0
+    conviction: float = 0.3
+    public_stance: float = 0.3
+    salience: float = 0.1
+    initial: float = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """What a student did over consecutive timesteps, stacked: the input of every loss.
+
+    `first` is the timestep of row 0.
+    """
+
+    first: int
+    channels_TNK: Tensor
+    latent_TNU: Tensor
+    conviction_TN: Tensor
+    expression_TNX: Tensor
+    salience_TN: Tensor
+
+    @property
+    def timesteps(self) -> slice:
+        """The window's rows of the targets."""
+        return slice(self.first, self.first + len(self.channels_TNK))
+
+
+def window_of(first: int, states: list[State], saliences: list[Tensor]) -> Window:
+    """Stacks states of consecutive timesteps."""
+    return Window(
+        first=first,
+        channels_TNK=torch.stack([state.channels_NK for state in states]),
+        latent_TNU=torch.stack([state.latent_NU for state in states]),
+        conviction_TN=torch.stack([state.conviction_N for state in states]),
+        expression_TNX=torch.stack([state.expression_NX for state in states]),
+        salience_TN=torch.stack(saliences),
+    )
+
+
+def read_logits(model: LSM, window: Window, asked: StackedQuestion) -> Tensor:
+    """Logits of a question over the window for the agents who are asked, [T, M, O]."""
+    channels_TMK = window.channels_TNK[:, asked.agents_M]
+    latent_TMU = window.latent_TNU[:, asked.agents_M]
+    logits = model.readout_head(channels_TMK.flatten(0, 1), latent_TMU.flatten(0, 1), asked.question)
+    return logits.unflatten(0, channels_TMK.shape[:2])
+
+
+def answer_offset(model: LSM, start: State, asked: StackedQuestion) -> Tensor:
+    """What the teacher's answer at timestep 0 adds to the log-odds of the student's, [M, O].
+
+    The gap is what an agent's channels do not tell about its answer: a person's own leaning, which stays. It is zero
+    where that answer is not known.
+
+    Args:
+        model: the student.
+        start: the initial state, from the teacher's channels.
+        asked: the question.
+    """
+    logits_MO = model.readout_head(start.channels_NK[asked.agents_M], start.latent_NU[asked.agents_M], asked.question)
+    gap_MO = asked.probability_TMO[0].clamp(min=SMALLEST_SHARE).log().log_softmax(1) - logits_MO.log_softmax(1)
+    return gap_MO.nan_to_num()
+
+
+def window_losses(
+    model: LSM, stack: StackedPanel, window: Window, counts_N: Tensor, offsets: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """Every loss over a window, each a mean over answered targets of the agents that count.
+
+    Args:
+        model: the student.
+        stack: targets.
+        window: what the student did.
+        counts_N: bool, agents whose targets count.
+        offsets: `answer_offset` of every question, for the losses of anchored answers.
+
+    Source: channels, Huber (1964), equation 1; options, cross-entropy with soft targets as in Hinton, Vinyals & Dean
+    (2015), section 2; ordinal options, the ranked probability score of Epstein (1969), the discrete form of the CRPS.
+    """
+    rows = window.timesteps
+    option_losses = [
+        _option_losses(model, window, asked, counts_N, offset_MO)
+        for asked, offset_MO in zip(stack.questions, offsets, strict=True)
+    ]
+    ranked = [ranked for *_, ranked in option_losses if ranked is not None]
+    zero = window.conviction_TN.new_zeros(())
+    stance_TN = model.expression.public_stance(window.expression_TNX.flatten(0, 1)).unflatten(
+        0, window.conviction_TN.shape
+    )
+    channel_error_TNK = (
+        nn.functional.huber_loss(
+            window.channels_TNK, stack.channels_TNK[rows].nan_to_num(), reduction="none", delta=HUBER_WIDTH
+        )
+        / HUBER_WIDTH
+    )
+    return {
+        "options": torch.stack([plain for plain, *_ in option_losses]).mean(),
+        "anchored_options": torch.stack([anchored for _, anchored, _ in option_losses]).mean(),
+        "ranked_options": torch.stack(ranked).mean() if ranked else zero,
+        "channels": _mean(channel_error_TNK.mean(2), counts_N & ~stack.channels_TNK[rows].isnan().any(2)),
+        "conviction": _squared(window.conviction_TN, stack.conviction_TN[rows], counts_N),
+        "public_stance": _squared(stance_TN, stack.public_stance_TN[rows], counts_N),
+        "salience": _squared(window.salience_TN, stack.salience_TN[rows], counts_N) if window.first else zero,
+    }
+
+
+def initial_loss(model: LSM, stack: StackedPanel, typical: State, drawn: State, counts_N: Tensor) -> Tensor:
+    """How badly the student starts agents of whom only attributes are known.
+
+    Three parts: the negative log likelihood of the teacher's channels at timestep 0 under the drawn initial state; the
+    cross-entropy of the typical agent's answers; and, per question and copy, the squared gap between the mean answer of
+    drawn agents and of the teacher.
+
+    Args:
+        model: the student.
+        stack: targets.
+        typical: initial state without noise.
+        drawn: initial state with noise.
+        counts_N: bool, agents whose targets count.
+    """
+    target_NK = stack.channels_TNK[0]
+    is_known_N = counts_N & ~target_NK.isnan().any(1)
+    limit = torch.tanh(torch.tensor(LARGEST_LOGIT))
+    location_NK = torch.atanh(typical.channels_NK.clamp(-limit, limit))
+    wanted_NK = torch.atanh(target_NK.nan_to_num().clamp(-limit, limit))
+    scale_K = model.initial.scale_K
+    likelihood_NK = 0.5 * ((wanted_NK - location_NK) / scale_K) ** 2 + scale_K.log()
+    total = _mean(likelihood_NK.mean(1), is_known_N)
+    for asked in stack.questions:
+        probability_MO = asked.probability_TMO[0]
+        is_known_M = counts_N[asked.agents_M] & ~probability_MO.isnan().any(1)
+        typical_MO, drawn_MO = (
+            model.readout_head(state.channels_NK[asked.agents_M], state.latent_NU[asked.agents_M], asked.question)
+            for state in (typical, drawn)
+        )
+        target_MO = probability_MO.nan_to_num()
+        total = total + _mean(-(target_MO * typical_MO.log_softmax(1)).sum(1), is_known_M) / len(stack.questions)
+        gap_MO = (drawn_MO.softmax(1) - target_MO) * is_known_M[:, None]
+        gap_O = gap_MO.sum(0) / is_known_M.sum().clamp(min=1)
+        total = total + 10 * (gap_O**2).sum() / len(stack.questions)
+    return total
+
+
+def _option_losses(
+    model: LSM, window: Window, asked: StackedQuestion, counts_N: Tensor, offset_MO: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Cross-entropy of plain and of anchored answers; the ranked score of the anchored where options are ordered."""
+    target_TMO = asked.probability_TMO[window.timesteps]
+    is_known_TM = counts_N[asked.agents_M] & ~target_TMO.isnan().any(2)
+    target_TMO = target_TMO.nan_to_num()
+    logits_TMO = read_logits(model, window, asked)
+    weight_TM = _rare_weight(target_TMO, is_known_TM)
+    plain, anchored = (
+        _mean(-(target_TMO * log_TMO).sum(2) * weight_TM, is_known_TM)
+        for log_TMO in (logits_TMO.log_softmax(2), (logits_TMO + offset_MO).log_softmax(2))
+    )
+    if not asked.question.is_ordinal:
+        return plain, anchored, None
+    gap_TMO = ((logits_TMO + offset_MO).softmax(2) - target_TMO).cumsum(2)[..., :-1]
+    return plain, anchored, _mean((gap_TMO**2).mean(2) * weight_TM, is_known_TM)
+
+
+def _rare_weight(target_TMO: Tensor, is_known_TM: Tensor) -> Tensor:
+    """Weight per answer with mean 1 over the known ones, larger where the answer is rare."""
+    share_O = target_TMO[is_known_TM].mean(0).clamp(min=0.01) if bool(is_known_TM.any()) else target_TMO[0, 0] + 1
+    weight_TM = target_TMO @ share_O**-RARE_POWER
+    return weight_TM / _mean(weight_TM, is_known_TM).clamp(min=1e-6)
+
+
+def _squared(value_TN: Tensor, target_TN: Tensor, counts_N: Tensor) -> Tensor:
+    return _mean((value_TN - target_TN.nan_to_num()) ** 2, counts_N & ~target_TN.isnan())
+
+
+def _mean(value: Tensor, is_counted: Tensor) -> Tensor:
+    return (value * is_counted).sum() / is_counted.sum().clamp(min=1)

@@ -1,0 +1,90 @@
+"""The model card of a student: what it is, what it was trained on, how it fares, and what it must not be used for."""
+
+from collections.abc import Mapping
+
+from assets.distillation.distil import Distilled
+from assets.distillation.held_out import SPLIT
+from assets.distillation.training_set import TrainingSet
+
+EMBEDDED_TEACHER = "embedded"
+
+
+def render_model_card(
+    distilled: Distilled, *, recipe: Mapping[str, object], data_versions: Mapping[str, object]
+) -> str:
+    """The card in Markdown.
+
+    Args:
+        distilled: the student and what was found out about it.
+        recipe: sizes of the run.
+        data_versions: version of each table that went in.
+    """
+    verdict = "passed" if distilled.has_passed_gates else "not passed"
+    return "\n".join(
+        [
+            "# Large Societal Model (student)",
+            "",
+            f"A neural simulator of a population with {distilled.student.model.num_parameters:,} parameters, distilled "
+            "from a teacher's answers about synthetic people. Agents are tokens, their social ties are the attention "
+            "mask, one forward pass is one timestep for everybody.",
+            "",
+            "## Training data",
+            "",
+            *_data_lines(distilled.training_set, data_versions),
+            "",
+            "## How it fares on held-out agents",
+            "",
+            "Mean total variation distance to the teacher's answers; lower is nearer. Both start from what the teacher "
+            "said or thought at timestep 0 and predict timesteps 1 and later. Intervals are 95 %, paired, over agents.",
+            "",
+            *_gate_lines(distilled),
+            "",
+            f"Gates for the alias `champion` (required rows): **{verdict}**.",
+            "",
+            "## How it was trained",
+            "",
+            f"- best epoch {distilled.student.best_epoch} of {distilled.student.num_epochs} trained, chosen on "
+            f"{int(distilled.training_set.is_validation_P.sum())} validation agents",
+            *(f"- {name}: {value}" for name, value in recipe.items()),
+            "",
+            "## Limits",
+            "",
+            "- It imitates its teacher. Agreement with the teacher is no evidence about real people; that is what the "
+            "comparison with surveys in the validation report is for.",
+            f"- Held out are {SPLIT}, not scenarios: the figures say nothing about questions or events unlike those "
+            "it was trained on.",
+            "- Synthetic agents are no individuals. Do not use it to predict, rank or target a real person.",
+            "- Weights are safetensors with a JSON config; loading them executes no code.",
+            "",
+        ]
+    )
+
+
+def _data_lines(training_set: TrainingSet, data_versions: Mapping[str, object]) -> list[str]:
+    teacher = f"`{training_set.teacher}`, model `{training_set.teacher_model}`"
+    if training_set.teacher == EMBEDDED_TEACHER:
+        teacher += ". **It is not a language model**: it answers from response models estimated on surveys and a "
+        teacher += "documented appraisal model"
+    scenarios = ", ".join(f"`{rollout.scenario_id}`" for rollout in training_set.rollouts)
+    steps = sum(rollout.num_timesteps + 1 for rollout in training_set.rollouts)
+    return [
+        f"- teacher: {teacher}",
+        f"- panel: {training_set.num_agents} agents with {training_set.graph.num_ties} social ties among them; "
+        f"{int(training_set.is_held_out_P.sum())} agents held out, by agent and never by row",
+        f"- scenarios: {scenarios}; {steps * training_set.num_agents:,} answers were asked for",
+        *(f"- {name}: version {version}" for name, version in data_versions.items()),
+    ]
+
+
+def _gate_lines(distilled: Distilled) -> list[str]:
+    lines = [
+        "| baseline | student | baseline's TVD | difference | 95 % interval | agents | required | verdict |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for gate in distilled.gates:
+        lines.append(
+            f"| {gate.baseline} | {gate.student_value:.4f} | {gate.baseline_value:.4f} | {gate.difference:+.4f} | "
+            f"{gate.lower:+.4f} … {gate.upper:+.4f} | {gate.num_agents} | {'yes' if gate.is_required else 'no'} | "
+            f"{gate.verdict} |"
+        )
+    return lines

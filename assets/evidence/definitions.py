@@ -1,0 +1,99 @@
+"""Assets of the evidence room: agreement with teacher and surveys, benchmarks, and the validation report."""
+
+import dagster as dg
+import polars as pl
+
+from assets.evidence.benchmarks import score_benchmarks
+from assets.evidence.report import build_report
+from assets.evidence.run_record import read_context
+from assets.evidence.survey_calibration import survey_calibration as calibrate_on_surveys
+from assets.evidence.teacher_agreement import teacher_agreement as agree_with_teacher
+from orchestration.freshness import STAGE_BY_ASSET, code_digest
+from orchestration.query import run_query
+from orchestration.resources import Platform
+from orchestration.table_assets import OWNERS, table_options
+from validation.report import read_figures
+
+
+@dg.asset(
+    **table_options("teacher_agreement"),
+    description="The student and every baseline against the teacher on held-out agents, beside the teacher's noise.",
+)
+def teacher_agreement(
+    platform: Platform,
+    held_out_predictions: pl.DataFrame,
+    reasoning_traces: pl.DataFrame,
+    agents: pl.DataFrame,
+    scenarios: pl.DataFrame,
+) -> pl.DataFrame:
+    """Scores held-out predictions."""
+    return agree_with_teacher(held_out_predictions, reasoning_traces, agents, scenarios, platform.recipe.seed)
+
+
+@dg.asset(
+    **table_options("survey_calibration"),
+    description="Simulated initial shares against the surveys, by segment, beside sampling error and baselines.",
+)
+def survey_calibration(
+    platform: Platform,
+    outcomes: pl.DataFrame,
+    agents: pl.DataFrame,
+    survey_respondents: pl.DataFrame,
+    calibrated_respondents: pl.DataFrame,
+    population_margins: pl.DataFrame,
+    scenarios: pl.DataFrame,
+) -> pl.DataFrame:
+    """Compares timestep 0 with survey shares, and weights and agents with their margins."""
+    return calibrate_on_surveys(
+        outcomes,
+        agents,
+        survey_respondents,
+        calibrated_respondents,
+        population_margins,
+        scenarios,
+        platform.recipe.seed,
+    )
+
+
+@dg.asset(
+    **table_options("benchmark_scores"),
+    description="Published figures on population and networks beside ours, with the tolerance declared beforehand.",
+)
+def benchmark_scores(agents: pl.DataFrame, ties: pl.DataFrame, graph_statistics: pl.DataFrame) -> pl.DataFrame:
+    """Scores the population and the graph."""
+    return score_benchmarks(agents, ties, graph_statistics)
+
+
+@dg.asset(
+    group_name="evidence",
+    owners=OWNERS,
+    kinds={"html", "altair"},
+    code_version=code_digest("evidence")[:16],
+    deps=list(STAGE_BY_ASSET["validation_report"].upstream),
+    description="One self-contained page: what was simulated, on which data, how far to trust it, where it fails.",
+)
+def validation_report(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """Builds the page from queries over the stored tables and puts it beside those of earlier runs."""
+    settings, store = platform.settings, platform.store
+    report_context = read_context(settings, platform.recipe, context.run_id)
+    page = build_report(lambda sql: run_query(store, sql), report_context)
+    folder = settings.reports_dir / context.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "report.html"
+    for target in (path, settings.reports_dir / "latest.html"):
+        draft = target.with_suffix(".draft")
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(target)
+    platform.records.write(
+        "validation_report",
+        {"fingerprint": platform.fingerprint("validation_report"), "run_id": context.run_id, "path": str(path)},
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "report": dg.MetadataValue.url(path.as_uri()),
+            "path": dg.MetadataValue.path(str(path)),
+            "num_figures": len(read_figures(page)),
+            "size_kb": len(page.encode()) // 1024,
+            "teacher": report_context.teacher,
+        }
+    )

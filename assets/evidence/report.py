@@ -1,0 +1,45 @@
+"""The validation report: one self-contained HTML page in which every figure shows the SQL that recomputes it."""
+
+from assets.evidence import report_evidence as evidence
+from assets.evidence import report_sections as simulated
+from assets.evidence.report_context import ReportContext
+from validation.report import Page, Query, render_page
+
+
+def build_report(query: Query, context: ReportContext) -> str:
+    """Builds the report of a run.
+
+    Every table and chart is made by running its SQL through `query`, so that what the page shows and what
+    `populace query` answers are the same rows. The page holds all figures as JSON too
+    (`validation.report.read_figures`).
+
+    Args:
+        query: answers DuckDB SQL over the tables that `context.tables` names.
+        context: what the run was; sections whose tables are absent say so.
+
+    Returns:
+        HTML without any reference to the network.
+
+    Raises:
+        ValueError: a link of the context has an address that is not allowed.
+    """
+    sections = (
+        simulated.summary_section(query, context),
+        simulated.scenarios_section(query, context),
+        simulated.population_section(query, context),
+        simulated.society_section(query, context),
+        simulated.traces_section(query, context),
+        evidence.student_section(query, context),
+        evidence.survey_section(query, context),
+        simulated.effects_section(query, context),
+        simulated.profiles_section(query, context),
+        simulated.interventions_section(query, context),
+        evidence.benchmarks_section(query, context),
+        evidence.failures_section(query, context),
+        evidence.limits_section(context),
+        evidence.sources_section(context),
+        evidence.reproduction_section(context),
+    )
+    title = "Populace validation report"
+    subtitle = f"Run {context.run_id}, {context.created}: simulated people beside surveys, baselines and noise floors."
+    return render_page(Page(title, subtitle, sections))

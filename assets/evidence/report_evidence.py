@@ -1,0 +1,228 @@
+"""The sections of the validation report that judge: student, surveys, benchmarks, failures, limits, provenance."""
+
+import re
+
+import polars as pl
+
+from assets.evidence import report_queries as sql
+from assets.evidence.report_context import ReportContext
+from assets.evidence.report_sections import EVIDENCE_TABLES, MAX_CHARTS, blocks_or_warning, gates_frame
+from assets.evidence.survey_shares import choose_wave
+from validation.report import (
+    Block,
+    FactsBlock,
+    Link,
+    LinksBlock,
+    ListBlock,
+    Query,
+    RecordBlock,
+    Section,
+    TextBlock,
+    chart_block,
+    charts,
+    table_block,
+)
+
+UNUSABLE_PREDICATE = re.compile(r'["$`\\!]|agent_id|household_id')
+LIMITS = (
+    "Agents are copies of survey respondents: groups that the survey missed are missing here too, and intervals know "
+    "only the sampling of donors.",
+    "Agreement with a teacher is agreement with that teacher. It becomes evidence about people only through the survey "
+    "rows, and those compare states and not the reaction to events.",
+    "Survey rows may rest on respondents that the embedded teacher's response models have seen; they test whether "
+    "distillation and synthesis kept the survey's answers, not whether new people would answer so.",
+    "Ties are generated from published statistics, not observed; contagion in a scenario is an assumption.",
+    "Effects are differences between two simulations. No figure here validates an effect against an experiment.",
+)
+
+
+def student_section(query: Query, context: ReportContext) -> Section:
+    """The student against the teacher, the baselines and the noise floor."""
+    blocks: list[Block] = []
+    if context.has("teacher_agreement"):
+        blocks.append(
+            TextBlock(
+                "TVD, JSD, W1, log loss, ECE and the subgroup gap are better when smaller; tail survival and "
+                "treatment-effect agreement when larger; the dispersion ratio is best at one. The noise floor is what "
+                "the teacher scores against its own redraws."
+            )
+        )
+        blocks.append(
+            table_block(
+                query,
+                sql.standing("teacher_agreement", "slice = 'all'"),
+                "Held-out answers: the student, the teacher's noise floor and the baselines",
+            )
+        )
+        for metric, title in (("tvd", "Total variation distance"), ("log_loss", "Log loss, nats")):
+            blocks.append(
+                chart_block(
+                    query,
+                    sql.model_values(metric, "all"),
+                    f"{title} to the teacher on held-out answers; the dashed rule is the noise floor",
+                    charts.model_bars,
+                    is_half=True,
+                )
+            )
+        blocks.append(
+            table_block(
+                query,
+                sql.standing(
+                    "teacher_agreement", "slice <> 'all' and metric in ('tvd', 'treatment_effect_correlation')"
+                ),
+                "The same by slice",
+            )
+        )
+        blocks.append(table_block(query, sql.notes("teacher_agreement", "true"), "Notes on these figures"))
+    if context.student.gates:
+        blocks.append(
+            RecordBlock(gates_frame(context), "Gates of the registered student", "From the model registry's record.")
+        )
+    if context.has("axis_probes"):
+        blocks.append(
+            table_block(
+                query, sql.AXES, "What the free latent's axes predict, beside the same with the target permuted"
+            )
+        )
+    return Section(
+        "Student against teacher", tuple(blocks_or_warning(blocks, context, "teacher_agreement", "axis_probes"))
+    )
+
+
+def survey_section(query: Query, context: ReportContext) -> Section:
+    """Simulated shares at timestep 0 against surveys."""
+    blocks: list[Block] = []
+    if context.has("survey_calibration"):
+        blocks.append(
+            table_block(
+                query,
+                sql.standing("survey_calibration", "metric <> 'max_margin_error' and slice like '%/all'"),
+                "Whole population, timestep 0: distance to the survey, its sampling error and the baselines",
+            )
+        )
+        if context.has("survey_respondents", "calibrated_respondents", "outcomes", "scenarios"):
+            blocks.extend(_calibration_charts(query))
+        blocks.append(
+            table_block(
+                query,
+                sql.standing("survey_calibration", "metric = 'tvd' and slice like '%=%' and slice like '%/%'"),
+                "The same by segment; groups below 100 respondents are suppressed",
+            )
+        )
+        blocks.append(table_block(query, sql.notes("survey_calibration", sql.SHARES), "Notes on these figures"))
+    return Section("Survey calibration", tuple(blocks_or_warning(blocks, context, "survey_calibration")))
+
+
+def benchmarks_section(query: Query, context: ReportContext) -> Section:
+    """Published figures that were declared beforehand."""
+    blocks: list[Block] = []
+    if context.has("benchmark_scores"):
+        blocks.append(
+            table_block(query, sql.BENCHMARKS, "Published figures; targets and tolerances were declared beforehand")
+        )
+    return Section("Benchmarks", tuple(blocks_or_warning(blocks, context, "benchmark_scores")))
+
+
+def failures_section(query: Query, context: ReportContext) -> Section:
+    """Every figure that loses or falls short."""
+    tables = tuple(name for name in EVIDENCE_TABLES if context.has(name))
+    if not tables:
+        return Section(
+            "Where it fails", (TextBlock("No evidence table exists yet, so nothing could fail.", "warning"),)
+        )
+    losing = table_block(query, sql.losing_rows(tables), "Every figure that loses to a baseline or misses its target")
+    failed = [gate.name for gate in context.student.gates if not gate.has_passed]
+    text = f"{len(losing.frame)} rows lose to a baseline or fall short of a published figure."
+    if failed:
+        text += f" The student failed the gates {', '.join(failed)}."
+    return Section("Where it fails", (TextBlock(text), losing))
+
+
+def limits_section(context: ReportContext) -> Section:
+    """What the reader must not conclude."""
+    return Section("Known limits", (ListBlock((*LIMITS, *context.limits)),))
+
+
+def sources_section(context: ReportContext) -> Section:
+    """Data, owners and licences."""
+    rows = pl.DataFrame(
+        [
+            {
+                "source": use.name,
+                "title": use.title,
+                "owner": use.owner,
+                "licence": use.licence,
+                "origin": use.origin,
+                "sha256": use.sha256[:16],
+                "citation": use.citation,
+            }
+            for use in context.data_uses
+        ],
+        schema=dict.fromkeys(("source", "title", "owner", "licence", "origin", "sha256", "citation"), pl.String),
+    )
+    block = RecordBlock(
+        rows, "Data that entered this run", "From the data catalogue; digests are cut to 16 characters."
+    )
+    return Section("Data sources", (block,))
+
+
+def reproduction_section(context: ReportContext) -> Section:
+    """What is needed to make this page again."""
+    tables = pl.DataFrame(
+        [
+            {"table": each.table, "version": str(each.version), "rows": each.num_rows, "digest": each.digest[:16]}
+            for each in context.tables
+        ],
+        schema={"table": pl.String, "version": pl.String, "rows": pl.Int64, "digest": pl.String},
+    )
+    packages = pl.DataFrame(
+        {"package": list(context.package_versions), "version": list(context.package_versions.values())},
+        schema={"package": pl.String, "version": pl.String},
+    )
+    facts = {"git commit": context.git_commit or "not in a git checkout"}
+    facts |= {f"recipe: {name.replace('_', ' ')}": str(value) for name, value in context.recipe.items()}
+    facts |= {f"seed: {name.replace('_', ' ')}": str(value) for name, value in context.seeds.items()}
+    facts |= {f"machine: {name}": value for name, value in context.machine.items()}
+    blocks: list[Block] = [
+        FactsBlock(facts),
+        TextBlock("Commands:"),
+        ListBlock(context.commands),
+        RecordBlock(tables, "Tables that this page read", "From the Delta logs; digests are cut to 16 characters."),
+        RecordBlock(packages, "Packages", "Versions installed when this page was built."),
+    ]
+    if context.links:
+        blocks.append(LinksBlock(tuple(Link(label, address) for label, address in context.links)))
+    return Section("Reproduction", tuple(blocks))
+
+
+def _calibration_charts(query: Query) -> list[Block]:
+    """One scatter per question with a survey item; scenarios that ask the same item start alike and share a chart."""
+    blocks: list[Block] = []
+    seen: set[tuple[str, str | None]] = set()
+    columns = query("select * from survey_respondents limit 0").columns
+    for row in query(sql.QUESTIONS).iter_rows(named=True):
+        item, where = row["item"], row["population_where"]
+        key = (item, where)
+        if item is None or key in seen or f"item_{item}" not in columns or len(blocks) >= MAX_CHARTS:
+            continue
+        if where and UNUSABLE_PREDICATE.search(where):
+            continue
+        seen.add(key)
+        block = _calibration_chart(query, row)
+        if block is not None:
+            blocks.append(block)
+    return blocks
+
+
+def _calibration_chart(query: Query, row: dict) -> Block | None:
+    waves = query(sql.item_waves(row["item"]))
+    if waves.is_empty():
+        return None
+    wave, _ = choose_wave(waves)
+    statement = sql.survey_against_agents(
+        row["scenario_id"], row["question_id"], row["item"], wave.survey, wave.year, row["population_where"]
+    )
+    item = row["item"].replace("_", " ")
+    title = f"{item}: agents of {row['scenario_id']} at timestep 0 against {wave.survey} {wave.year}"
+    block = chart_block(query, statement, title, charts.calibration_scatter, is_half=True)
+    return None if block.frame.is_empty() else block

@@ -1,0 +1,46 @@
+"""What each data source is: its name, owner, licence, citation, and the recorded file of every origin."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+CATALOGUE_PATH = Path(__file__).with_name("data") / "catalogue.yaml"
+
+
+@dataclass(frozen=True)
+class RecordedFile:
+    """A file and the sha256 it must have. `place` is a mirror path, an address, or a path inside a package."""
+
+    place: str
+    sha256: str
+    package: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A catalogue entry. `kind` is survey (has a codebook), margins, cells or extract (known, no codebook ships)."""
+
+    name: str
+    kind: Literal["survey", "margins", "cells", "extract"]
+    title: str
+    owner: str
+    licence: str
+    citation: str
+    url: str | None = None
+    mirror: RecordedFile | None = None
+    download: RecordedFile | None = None
+    embedded: RecordedFile | None = None
+    note: str = ""
+
+
+def read_catalogue(path: Path) -> tuple[Source, ...]:
+    """The sources that a catalogue file lists, in file order."""
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))["sources"]
+    for entry in entries:
+        for origin in ("mirror", "download", "embedded"):
+            if origin in entry:
+                entry[origin] = RecordedFile(**entry[origin])
+    return tuple(Source(**entry) for entry in entries)

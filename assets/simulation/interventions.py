@@ -1,0 +1,198 @@
+"""The intervention surface: what a scenario's outcome would be, had an event been otherwise.
+
+Grid rows are rollouts with one field of one event changed and every random draw kept; gradient rows are derivatives at
+the file's values. Both describe the same agents, so that they can be compared.
+
+Legend: N agents, V events, O options, P fields of an event.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from assets.simulation.gradients import EVENT_FIELDS, event_gradients, final_shares
+from assets.simulation.questions import AskedQuestion, asked_questions
+from assets.simulation.rollouts import SHARED_DRAWS, RolloutInputs, population_mask, prepare_rollout
+from assets.simulation.rows import empty_rows, table_rows
+from assets.tensors import exposure_mask
+from model.lsm.lsm import LSM
+
+COLUMN_OF_FIELD = {"valence": "valence", "credibility": "credibility", "exposure.reach": "reach"}
+"""Column of the scenarios table that holds each field that can be varied."""
+
+MAX_AGENTS = 10_000
+"""Gradients keep every timestep in memory; with more agents the surface describes a part of the society."""
+
+RUN_LENGTH = 250
+"""Agents in a row that are taken together: agents are ordered by state and household, so that many ties come along."""
+
+
+def intervention_surface(
+    model: LSM,
+    *,
+    agents: pl.DataFrame,
+    ties: pl.DataFrame,
+    media_sources: pl.DataFrame,
+    scenario_rows: pl.DataFrame,
+    replicate: int,
+    seed: int,
+    max_timesteps: int,
+    max_agents: int = MAX_AGENTS,
+) -> pl.DataFrame:
+    """Final shares at each value that the scenario's interventions list, and their derivatives by every event.
+
+    Args:
+        model: the student.
+        agents: the agents table.
+        ties: the ties table, media ties included.
+        media_sources: the media_sources table.
+        scenario_rows: rows of the scenarios table for one scenario.
+        replicate: from 0.
+        seed: seed of the run; draws are those of the same replicate's trajectories.
+        max_timesteps: cap on the timesteps the scenario asks for.
+        max_agents: above this many agents, evenly spaced runs of the scenario's population with the ties inside them
+            stand for all; neighbours outside are not heard.
+
+    Returns:
+        The `intervention_surface` table; no rows for a scenario without events.
+
+    Raises:
+        ValueError: the tables do not fit together, or nobody belongs to the scenario's population.
+    """
+    events = scenario_rows.filter(pl.col("kind") == "event").sort("position")
+    if events.is_empty():
+        return empty_rows("intervention_surface")
+    part = part_of_society(agents, scenario_rows, max_agents)
+    inputs = prepare_rollout(
+        part,
+        ties,
+        media_sources,
+        scenario_rows,
+        replicate=replicate,
+        seed=seed,
+        max_timesteps=max_timesteps,
+        is_part=part.height < agents.height,
+    )
+    device = next(model.parameters()).device
+    questions = asked_questions(scenario_rows)
+    partition = {"scenario_id": scenario_rows["scenario_id"][0], "replicate": replicate}
+    file_shares = final_shares(model, inputs.to(device))
+    rows: list[dict[str, Any]] = []
+    for index, event in enumerate(events.iter_rows(named=True)):
+        for field, value in _grid_points(event):
+            changed = _change_event(inputs, index, event, field, value, part, ties, media_sources)
+            shares = final_shares(model, changed.to(device))
+            rows.extend(
+                partition
+                | {"kind": "grid", "parameter": f"events.{event['name']}.{field}", "value": value}
+                | {"question_id": question.question_id, "outcome": option, "share": share, "difference": share - before}
+                for question, option, share, before in _options(questions, shares, file_shares)
+            )
+    rows.extend(
+        partition | row for row in _gradient_rows(model, inputs, events, questions, part, ties, media_sources, device)
+    )
+    return table_rows("intervention_surface", rows)
+
+
+def part_of_society(agents: pl.DataFrame, scenario_rows: pl.DataFrame, max_agents: int) -> pl.DataFrame:
+    """All agents, or evenly spaced runs of the scenario's population where there are more than `max_agents`."""
+    agents = agents.sort("agent_id")
+    if agents.height <= max_agents:
+        return agents
+    population = agents.filter(population_mask(agents, scenario_rows))
+    if population.height <= max_agents:
+        return population
+    length = min(RUN_LENGTH, max_agents)
+    starts = np.linspace(0, population.height - length, max_agents // length).astype(np.int64)
+    return population[np.unique(starts[:, None] + np.arange(length))]
+
+
+def _grid_points(event: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    axes: dict[str, set[float]] = {}
+    for field, values in zip(event["intervention_fields"] or [], event["intervention_values"] or [], strict=True):
+        axes.setdefault(field, set()).update(values)
+    for field, values in axes.items():
+        yield from ((field, value) for value in sorted(values))
+
+
+def _change_event(
+    inputs: RolloutInputs,
+    index: int,
+    event: dict[str, Any],
+    field: str,
+    value: float,
+    agents: pl.DataFrame,
+    ties: pl.DataFrame,
+    media_sources: pl.DataFrame,
+) -> RolloutInputs:
+    """The rollout with one field of one event changed; an audience grows and shrinks around the same draws."""
+    timeline = inputs.timeline
+    if field not in COLUMN_OF_FIELD:
+        raise ValueError(
+            f"Event {event['name']} has an intervention on {field!r}; fields: {', '.join(COLUMN_OF_FIELD)}. "
+            "Correct the scenario file."
+        )
+    if field == "exposure.reach":
+        exposure_VN = timeline.exposure_VN.clone()
+        exposure_VN[index] = _audience([event | {"reach": value}], agents, ties, media_sources, inputs.seed)[0]
+        return replace(inputs, timeline=replace(timeline, exposure_VN=exposure_VN))
+    name = f"{COLUMN_OF_FIELD[field]}_V"
+    changed_V = getattr(timeline, name).clone()
+    changed_V[index] = value
+    return replace(inputs, timeline=replace(timeline, **{name: changed_V}))
+
+
+def _audience(
+    events: list[dict[str, Any]], agents: pl.DataFrame, ties: pl.DataFrame, media_sources: pl.DataFrame, seed: int
+) -> torch.Tensor:
+    rows = pl.DataFrame(events, infer_schema_length=None).with_columns(scenario_id=pl.lit(SHARED_DRAWS))
+    return exposure_mask(rows, agents, ties, media_sources, seed)
+
+
+def _gradient_rows(
+    model: LSM,
+    inputs: RolloutInputs,
+    events: pl.DataFrame,
+    questions: list[AskedQuestion],
+    agents: pl.DataFrame,
+    ties: pl.DataFrame,
+    media_sources: pl.DataFrame,
+    device: torch.device,
+) -> Iterator[dict[str, Any]]:
+    reachable_VN = inputs.timeline.exposure_VN.clone()
+    reachable_VN[: events.height] = _audience(
+        [event | {"reach": 1.0} for event in events.iter_rows(named=True)], agents, ties, media_sources, inputs.seed
+    )
+    reach_V = torch.zeros(inputs.timeline.num_events)
+    reach_V[: events.height] = torch.tensor(events["reach"].to_list())
+    gradients = event_gradients(model, inputs.to(device), reachable_VN.to(device), reach_V.to(device))
+    for index, event in enumerate(events.iter_rows(named=True)):
+        for position, field in enumerate(EVENT_FIELDS):
+            shares, derivatives = (
+                [gradient.share_O for gradient in gradients],
+                [gradient.derivative_PVO[position, index] for gradient in gradients],
+            )
+            for question, option, share, derivative in _options(questions, shares, derivatives):
+                yield {
+                    "kind": "gradient",
+                    "parameter": f"events.{event['name']}.{field}",
+                    "value": event[COLUMN_OF_FIELD[field]],
+                    "question_id": question.question_id,
+                    "outcome": option,
+                    "share": share,
+                    "derivative": derivative,
+                    "difference": 0.0,
+                }
+
+
+def _options(
+    questions: list[AskedQuestion], shares: list[np.ndarray], others: list[np.ndarray]
+) -> Iterator[tuple[AskedQuestion, str, float, float]]:
+    """Every option of every question with its share and its entry in another list of vectors."""
+    for question, share_O, other_O in zip(questions, shares, others, strict=True):
+        for option, share, other in zip(question.options, share_O, other_O, strict=True):
+            yield question, option, min(max(float(share), 0.0), 1.0), float(other)

@@ -1,0 +1,109 @@
+"""Prompts of the two passes: a reaction in free text, then its classification by JSON schema.
+
+The stable part (rules, schema, scenario) comes first, then the persona, then the step, so that a teacher's prefix cache
+works. Templates are files; their digests are part of every request's `custom_id`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from validation.channels import channel_names, load_channels
+
+FOLDER = Path(__file__).with_name("prompts")
+TEMPLATES = ("reaction", "classification", "scenario", "step")
+NOTHING = "- nothing"
+PASSES = ("reaction", "classification")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one person meets at one timestep; every sequence is already rendered, one line each.
+
+    `state` holds channels and option probabilities after the step before, None at timestep 0.
+    """
+
+    timestep: int
+    exposures: Sequence[str] = ()
+    statements: Sequence[str] = ()
+    memories: Sequence[str] = ()
+    state: tuple[Sequence[float], Sequence[float]] | None = None
+
+
+@cache
+def template(name: str) -> str:
+    """A template file's text."""
+    return (FOLDER / f"{name}.md").read_text(encoding="utf-8").strip()
+
+
+@cache
+def answer_schema() -> dict[str, Any]:
+    """The JSON schema of a classification."""
+    return json.loads((FOLDER / "answer_schema.json").read_text(encoding="utf-8"))
+
+
+@cache
+def prompt_hash() -> str:
+    """sha256 of all templates and of the channels' wordings."""
+    wordings = "\n".join(f"{item.name}|{item.definition}|{item.low}|{item.high}" for item in load_channels())
+    return hashlib.sha256("\n\n".join([*(template(name) for name in TEMPLATES), wordings]).encode()).hexdigest()
+
+
+@cache
+def schema_hash() -> str:
+    """sha256 of the answer schema."""
+    return hashlib.sha256(json.dumps(answer_schema(), sort_keys=True).encode()).hexdigest()
+
+
+def render_system(question: Mapping[str, Any], elicitation_pass: str) -> str:
+    """The system message of a pass for one question of a scenario.
+
+    Args:
+        question: a row of `scenarios` of kind question.
+        elicitation_pass: one of `PASSES`.
+    """
+    scenario = template("scenario").format(
+        scenario_id=question["scenario_id"],
+        question_id=question["name"],
+        item=question["item"] or "none",
+        wording=question["text"],
+        options=" | ".join(question["options"]),
+        scores=" | ".join(f"{score:g}" for score in question["option_scores"]),
+    )
+    channels = "\n".join(
+        f"- {item.name}: {item.definition} (-1: {item.low}; 1: {item.high})" for item in load_channels()
+    )
+    return template(elicitation_pass).format(unit=question["timestep_unit"], scenario=scenario, channels=channels)
+
+
+def render_step(persona: str, unit: str, step: Step, options: Sequence[str]) -> str:
+    """The user message: the persona, then what the person meets now."""
+    return template("step").format(
+        persona=persona,
+        unit=unit,
+        timestep=step.timestep,
+        exposures="\n".join(step.exposures) or NOTHING,
+        statements="\n".join(step.statements) or NOTHING,
+        memories="\n".join(step.memories) or NOTHING,
+        state=_render_state(step.state, options),
+    )
+
+
+def render_event(event: Mapping[str, Any]) -> str:
+    """The line by which an event is shown."""
+    return (
+        f"- {event['name']} | {event['source_type']} {event['source_name']} by {event['channel']} | "
+        f"leans {event['valence']:+.2f} | credibility {event['credibility']:.2f} | {event['framing']}: {event['text']}"
+    )
+
+
+def _render_state(state: tuple[Sequence[float], Sequence[float]] | None, options: Sequence[str]) -> str:
+    if state is None:
+        return NOTHING
+    channels = ", ".join(f"{name} {value:+.2f}" for name, value in zip(channel_names(), state[0], strict=True))
+    answers = ", ".join(f"{option} {value:.2f}" for option, value in zip(options, state[1], strict=True))
+    return f"- channels: {channels}\n- answer: {answers}"

@@ -1,0 +1,84 @@
+"""Teachers: anything that speaks the OpenAI protocol; without an address, the embedded teacher in this process."""
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httpx2
+import openai
+import polars as pl
+
+from assets.traces.embedded_teacher.app import create_app, model_name
+from assets.traces.embedded_teacher.response_models import fit_response_models
+
+EMBEDDED = "embedded"
+TIMEOUT_SECONDS = 120.0
+MAX_RETRIES = 5
+
+
+class TeacherError(ValueError):
+    """A teacher is described incompletely; the message says what to set."""
+
+
+@dataclass(frozen=True)
+class TeacherEndpoint:
+    """Where a teacher answers. The key never shows in representations, logs or errors."""
+
+    base_url: str | None = None
+    model: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.base_url is None:
+            return
+        if urlsplit(self.base_url).scheme not in ("http", "https"):
+            raise TeacherError(
+                f"The teacher's address {self.base_url!r} is no http or https address. "
+                "Set POPULACE_TEACHER_BASE_URL, for example to http://127.0.0.1:8000/v1"
+            )
+        if not self.model:
+            raise TeacherError(
+                f"The teacher at {self.base_url} needs a model name. Set POPULACE_TEACHER_MODEL to one that it serves."
+            )
+
+    @property
+    def label(self) -> str:
+        """How traces name the teacher: embedded, or the endpoint's host."""
+        return EMBEDDED if self.base_url is None else str(urlsplit(self.base_url).hostname)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """An open teacher: its client, its label and the exact model name that requests carry."""
+
+    client: openai.AsyncOpenAI
+    label: str
+    model: str
+
+
+def open_teacher(
+    endpoint: TeacherEndpoint, respondents: pl.DataFrame, http_client: httpx2.AsyncClient | None = None
+) -> Teacher:
+    """Opens the client of a teacher.
+
+    Args:
+        endpoint: where it answers; the default is the embedded teacher.
+        respondents: rows of `survey_respondents`, on which the embedded teacher is estimated.
+        http_client: transport to use instead of the network.
+    """
+    if endpoint.base_url is None:
+        models = fit_response_models(respondents)
+        transport = httpx2.ASGITransport(app=create_app(models))
+        client = openai.AsyncOpenAI(
+            api_key="embedded",
+            base_url="http://embedded.invalid/v1",
+            http_client=http_client or httpx2.AsyncClient(transport=transport),
+        )
+        return Teacher(client, EMBEDDED, model_name(models))
+    client = openai.AsyncOpenAI(
+        api_key=endpoint.api_key or "none",
+        base_url=endpoint.base_url,
+        timeout=TIMEOUT_SECONDS,
+        max_retries=MAX_RETRIES,
+        http_client=http_client,
+    )
+    return Teacher(client, endpoint.label, str(endpoint.model))

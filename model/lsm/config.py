@@ -1,0 +1,94 @@
+"""The sizes and switches of an LSM: everything needed, beside its weights, to build it again."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+CONFIG_VERSION = 1
+"""Moves when weights of an older config would no longer mean the same."""
+
+
+@dataclass(frozen=True)
+class LSMConfig:
+    """Sizes and switches of an LSM.
+
+    Attributes:
+        attribute_levels: number of levels per attribute, in the order of the attribute codes.
+        num_source_types: kinds of speakers of events.
+        num_tie_types: kinds of ties between agents.
+        text_dim: length of the embeddings of events, questions and options.
+        num_episode_slots: episodes an agent can remember.
+        salience_threshold: 0 … 1, salience above which a timestep is remembered.
+        salience_half_life: timesteps after which a remembered episode counts half.
+        use_graph: whether agents hear one another; False gives the baseline without a graph.
+        use_exposure: whether events reach agents.
+        use_memory: whether agents keep a running summary of what they took in.
+        use_episodes: whether agents remember and recall single episodes.
+        use_topic: whether an agent's state is about the scenario's questions rather than about everything at once.
+
+    Raises:
+        ValueError: a size is not positive, or a fraction is out of range.
+    """
+
+    attribute_levels: tuple[int, ...]
+    num_source_types: int = 7
+    num_tie_types: int = 4
+    text_dim: int = 64
+    num_channels: int = 12
+    attribute_dim: int = 8
+    identity_dim: int = 32
+    latent_dim: int = 32
+    memory_dim: int = 32
+    expression_dim: int = 16
+    topic_dim: int = 16
+    message_dim: int = 32
+    num_heads: int = 4
+    readout_dim: int = 32
+    hidden_dim: int = 128
+    num_episode_slots: int = 24
+    salience_threshold: float = 0.2
+    salience_half_life: float = 8.0
+    use_graph: bool = True
+    use_exposure: bool = True
+    use_memory: bool = True
+    use_episodes: bool = True
+    use_topic: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attribute_levels", tuple(self.attribute_levels))
+        if not self.attribute_levels or min(self.attribute_levels) < 1:
+            raise ValueError(
+                f"LSMConfig.attribute_levels is {self.attribute_levels}; every attribute needs one level or more, "
+                "and there must be at least one attribute."
+            )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type in (int, "int") and value < 1:
+                raise ValueError(f"LSMConfig.{field.name} is {value}; sizes are 1 or more.")
+        if not 0.0 <= self.salience_threshold < 1.0:
+            raise ValueError(f"LSMConfig.salience_threshold is {self.salience_threshold}; allowed: 0 up to below 1.")
+        if not self.salience_half_life > 0.0:
+            raise ValueError(f"LSMConfig.salience_half_life is {self.salience_half_life}; allowed: above 0.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as JSON types, with its version."""
+        return {"config_version": CONFIG_VERSION, **asdict(self), "attribute_levels": list(self.attribute_levels)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "LSMConfig":
+        """The config that `to_dict` wrote.
+
+        Raises:
+            ValueError: the version is another one, or a field is unknown or missing.
+        """
+        version = values.get("config_version")
+        if version != CONFIG_VERSION:
+            raise ValueError(
+                f"LSMConfig has config_version {version!r}; this code reads {CONFIG_VERSION}. Train the student again."
+            )
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known - {"config_version"})
+        if unknown or "attribute_levels" not in values:
+            problem = f"unknown fields {', '.join(unknown)}" if unknown else "no attribute_levels"
+            raise ValueError(f"LSMConfig has {problem}. Fields: {', '.join(sorted(known))}.")
+        return cls(**{name: values[name] for name in known & set(values)})

@@ -1,0 +1,98 @@
+"""Who an agent is, what is being asked about, and the state it starts in.
+
+Legend: N agents, A attributes, Z identity, D text dimensions, P topic, K channels, U latent, O options.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from model.lsm.config import LSMConfig
+from model.lsm.dense import Dense, DenseBlock
+from model.lsm.inputs import InputError, Question
+
+
+class Identity(nn.Module):
+    """Static identity from attribute codes: one learned embedding per level, joined and mixed."""
+
+    def __init__(self, config: LSMConfig) -> None:
+        super().__init__()
+        self.levels = config.attribute_levels
+        self.embedding = nn.Embedding(sum(self.levels), config.attribute_dim)
+        nn.init.normal_(self.embedding.weight, std=0.5)
+        width = config.attribute_dim * len(self.levels)
+        self.mix = DenseBlock(width, 2 * config.identity_dim, config.identity_dim)
+
+    def forward(self, attributes_NA: Tensor) -> Tensor:
+        """Codes int64 [N, A] → identity [N, Z].
+
+        Raises:
+            InputError: the number of attributes or a code does not fit the config.
+        """
+        if attributes_NA.ndim != 2 or attributes_NA.shape[1] != len(self.levels):
+            raise InputError(
+                f"Attribute codes have shape {list(attributes_NA.shape)}; allowed: [agents, {len(self.levels)}]."
+            )
+        levels_A = torch.tensor(self.levels, device=attributes_NA.device)
+        if len(attributes_NA) and bool(((attributes_NA < 0) | (attributes_NA >= levels_A)).any()):
+            lowest, highest = attributes_NA.amin(0).tolist(), attributes_NA.amax(0).tolist()
+            raise InputError(
+                f"Attribute codes range from {lowest} to {highest}; allowed: 0 up to below {list(self.levels)}."
+            )
+        row_NA = attributes_NA + levels_A.cumsum(0) - levels_A
+        return torch.tanh(self.mix(self.embedding(row_NA).flatten(1)))
+
+
+class Topic(nn.Module):
+    """What a scenario's questions are about, and which way their scales point."""
+
+    def __init__(self, config: LSMConfig) -> None:
+        super().__init__()
+        self.is_used = config.use_topic
+        self.size = config.topic_dim
+        self.wording = Dense(config.text_dim, config.topic_dim)
+        self.direction = Dense(config.text_dim, config.topic_dim)
+
+    def forward(self, questions: Sequence[Question]) -> Tensor:
+        """The topic [P]; zero without questions, or when the config leaves topics out."""
+        weight = self.wording.weight
+        if not self.is_used or not questions:
+            return weight.new_zeros(self.size)
+        scale = self.wording.in_features**0.5
+        wordings = [question.embedding_D for question in questions]
+        directions = [question.option_scores_O @ question.option_embeddings_OD for question in questions]
+        wording_D = torch.stack(wordings).mean(0).to(weight) * scale
+        direction_D = torch.stack(directions).mean(0).to(weight) * scale
+        return torch.tanh(self.wording(wording_D[None]) + self.direction(direction_D[None]))[0]
+
+
+class InitialState(nn.Module):
+    """Channels and latent before any event, from identity and topic.
+
+    Channels are tanh(location + scale · noise): what attributes do not explain about a person is drawn.
+    """
+
+    def __init__(self, config: LSMConfig) -> None:
+        super().__init__()
+        width = config.identity_dim + config.topic_dim
+        self.project = Dense(config.identity_dim, config.topic_dim)
+        self.channels = DenseBlock(width + config.topic_dim, config.hidden_dim, config.num_channels)
+        self.latent = DenseBlock(width + config.num_channels, config.hidden_dim, config.latent_dim)
+        self.raw_scale_K = nn.Parameter(torch.full((config.num_channels,), -2.0))
+
+    @property
+    def scale_K(self) -> Tensor:
+        """Spread of the residual noise before the tanh, above 0."""
+        return nn.functional.softplus(self.raw_scale_K)
+
+    def locate(self, identity_NZ: Tensor, topic_P: Tensor) -> Tensor:
+        """Location of the channels before the tanh, [N, K]."""
+        topic_NP = topic_P.expand(len(identity_NZ), -1)
+        meeting_NP = torch.tanh(self.project(identity_NZ)) * topic_NP
+        return self.channels(torch.cat([identity_NZ, topic_NP, meeting_NP], 1))
+
+    def complete(self, identity_NZ: Tensor, topic_P: Tensor, channels_NK: Tensor) -> Tensor:
+        """The free latent that goes with the channels, [N, U]."""
+        topic_NP = topic_P.expand(len(identity_NZ), -1)
+        return torch.tanh(self.latent(torch.cat([identity_NZ, topic_NP, channels_NK], 1)))

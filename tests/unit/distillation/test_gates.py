@@ -1,0 +1,74 @@
+"""Gates: closed forms on made-up predictions."""
+
+import polars as pl
+import pytest
+
+from assets.distillation.gates import evaluate_gates, has_passed_gates, mean_tvd_by_agent
+
+TEACHER = [1.0, 0.0]
+
+
+def _held_out(misses: dict[str, list[float]]) -> pl.DataFrame:
+    """Predictions whose TVD to the teacher is the number given, per model and agent."""
+    return pl.DataFrame(
+        [
+            {
+                "model": model,
+                "agent_id": agent,
+                "option_probabilities": [1.0 - miss, miss],
+                "teacher_probabilities": TEACHER,
+            }
+            for model, values in misses.items()
+            for agent, miss in enumerate(values)
+        ]
+    )
+
+
+def test_a_clear_win_passes_and_excludes_zero() -> None:
+    gates = evaluate_gates(
+        _held_out({"lsm": [0.1, 0.2, 0.1], "lsm_no_graph": [0.2, 0.3, 0.2], "persistence": [0.4, 0.3, 0.2]})
+    )
+    assert [gate.baseline for gate in gates] == ["lsm_no_graph", "persistence"]
+    assert gates[0].difference == pytest.approx(-0.1)
+    assert (gates[0].lower, gates[0].upper) == pytest.approx((-0.1, -0.1))
+    assert gates[0].excludes_zero
+    assert gates[0].verdict == "better"
+    assert has_passed_gates(gates)
+
+
+def test_a_win_within_noise_passes_and_says_so() -> None:
+    gate = evaluate_gates(_held_out({"lsm": [0.0, 0.3], "lsm_no_graph": [0.2, 0.2], "persistence": [0.5, 0.5]}))[0]
+    assert gate.has_passed
+    assert not gate.excludes_zero
+    assert gate.verdict == "better, but the interval includes zero"
+
+
+def test_a_loss_to_a_required_baseline_fails() -> None:
+    gates = evaluate_gates(_held_out({"lsm": [0.3, 0.3], "lsm_no_graph": [0.2, 0.2], "persistence": [0.5, 0.5]}))
+    assert not has_passed_gates(gates)
+    assert gates[0].verdict == "worse"
+
+
+def test_a_loss_to_a_reported_baseline_does_not_matter_for_the_champion() -> None:
+    gates = evaluate_gates(
+        _held_out(
+            {
+                "lsm": [0.1, 0.1],
+                "lsm_no_graph": [0.2, 0.2],
+                "persistence": [0.5, 0.5],
+                "demographic_regression": [0.0, 0.0],
+            }
+        )
+    )
+    assert has_passed_gates(gates)
+    assert not gates[-1].has_passed
+
+
+def test_agents_count_alike_however_many_answers_they_gave() -> None:
+    frame = pl.concat([_held_out({"lsm": [0.1, 0.5]}), _held_out({"lsm": [0.1]}), _held_out({"lsm": [0.1]})])
+    assert mean_tvd_by_agent(frame)["lsm"].to_list() == pytest.approx([0.1, 0.5])
+
+
+def test_a_missing_baseline_is_refused() -> None:
+    with pytest.raises(ValueError, match="no rows of persistence; found lsm, lsm_no_graph"):
+        evaluate_gates(_held_out({"lsm": [0.1], "lsm_no_graph": [0.1]}))

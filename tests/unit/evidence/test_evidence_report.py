@@ -1,0 +1,112 @@
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from assets.evidence.report import build_report
+from assets.evidence.report_context import TableVersion
+from validation.report import read_figures
+from validation.report.page import rows_for_json
+
+
+@pytest.fixture(scope="module")
+def html(ask, report_context) -> str:
+    return build_report(ask, report_context)
+
+
+def test_every_figure_is_recomputed_by_its_own_sql(html, ask):
+    figures = read_figures(html)
+    assert len(figures) > 20
+    for figure in figures:
+        frame = ask(figure["sql"])
+        assert frame.columns == figure["columns"], figure["caption"]
+        again, shown = (
+            pl.DataFrame(rows, schema=figure["columns"], orient="row", infer_schema_length=None)
+            for rows in (rows_for_json(frame), figure["rows"])
+        )
+        assert_frame_equal(again, shown, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def test_nothing_is_fetched_and_no_survey_text_becomes_markup(html):
+    class Elements(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scripts: list[dict] = []
+            self.references: list[str] = []
+
+        def handle_starttag(self, tag, attributes):
+            found = dict(attributes)
+            if tag == "script":
+                self.scripts.append(found)
+            if tag != "a":
+                self.references += [value for name, value in found.items() if name in ("src", "href") and value]
+
+    page = Elements()
+    page.feed(html)
+    assert page.references == []
+    runnable = [script for script in page.scripts if script.get("type") != "application/json"]
+    assert len(runnable) == 2
+    assert "<b>A survey</b>" not in html
+    assert "<script>alert(" not in html
+    assert "default-src 'none'" in html
+
+
+def test_losing_rows_are_called_losing(html, ask):
+    figures = {figure["caption"]: figure for figure in read_figures(html)}
+    failures = figures["Every figure that loses to a baseline or misses its target"]
+    verdicts = [row[failures["columns"].index("verdict")] for row in failures["rows"]]
+    assert verdicts
+    assert all(verdict.startswith(("loses to", "falls short")) for verdict in verdicts)
+    missed = ask("select count(*) as n from benchmark_scores where verdict = 'falls short'")["n"][0]
+    assert sum(verdict.startswith("falls short") for verdict in verdicts) == missed
+    assert "failed the gates log loss" in html
+
+
+def test_the_verdict_names_the_baseline_that_is_better(evidence_tables, html):
+    scores = evidence_tables["teacher_agreement"].filter((pl.col("slice") == "all") & pl.col("value").is_not_null())
+    figures = {figure["caption"]: figure for figure in read_figures(html)}
+    table = figures["Held-out answers: the student, the teacher's noise floor and the baselines"]
+    for row in table["rows"]:
+        found = dict(zip(table["columns"], row, strict=True))
+        if found["metric"] not in ("tvd", "treatment_effect_sign_agreement"):
+            continue
+        values = dict(scores.filter(pl.col("metric") == found["metric"]).select("model", "value").iter_rows())
+        sign = 1 if found["metric"] == "tvd" else -1
+        better = sorted(m for m, v in values.items() if m != "lsm" and sign * v < sign * values["lsm"])
+        assert found["verdict"] == (f"loses to {', '.join(better)}" if better else found["verdict"])
+        assert found["verdict"].startswith("loses to") == bool(better)
+
+
+def test_the_calibration_chart_agrees_with_the_table(evidence_tables, html):
+    chart = next(figure for figure in read_figures(html) if figure["caption"].startswith("tax reform"))
+    rows = pl.DataFrame(chart["rows"], schema=chart["columns"], orient="row").filter(pl.col("segment") == "all")
+    distance = 0.5 * (rows["survey_share"] - rows["share"]).abs().sum()
+    scored = evidence_tables["survey_calibration"].filter(
+        (pl.col("slice") == "quiet/support/all") & (pl.col("model") == "student") & (pl.col("metric") == "tvd")
+    )
+    assert distance == pytest.approx(scored["value"][0])
+
+
+def test_the_embedded_teacher_is_declared(html):
+    assert "not a language model" in html
+
+
+def test_sections_without_tables_say_so(ask, report_context):
+    bare = dataclasses.replace(report_context, tables=(TableVersion("agents", 0, 900, "ab" * 32),))
+    page = build_report(ask, bare)
+    assert page.count("this run left no table") >= 8
+    assert "populace run" in page
+
+
+def test_sections_are_linked_from_the_contents(html):
+    targets = set(re.findall(r'<li><a href="#([a-z-]+)">', html))
+    assert targets == set(re.findall(r'<section id="([a-z-]+)"', html))
+    assert "where-it-fails" in targets
+
+
+def test_a_link_that_runs_a_script_is_refused(ask, report_context):
+    with pytest.raises(ValueError, match="Allowed"):
+        build_report(ask, dataclasses.replace(report_context, links=(("x", "javascript:alert(1)"),)))

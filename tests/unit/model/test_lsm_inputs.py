@@ -1,0 +1,143 @@
+"""What the engine accepts and refuses."""
+
+import json
+
+import pytest
+import torch
+
+from model.lsm.config import LSMConfig
+from model.lsm.inputs import InputError, Question, SocialGraph, Timeline, Trigger, empty_graph, empty_timeline
+from model.lsm.lsm import LSM
+from model.lsm.rollout import rollout
+
+LEVELS = (2, 3)
+CONFIG = LSMConfig(LEVELS, text_dim=4, hidden_dim=8)
+QUESTION = Question("q", torch.ones(4), torch.eye(2, 4), torch.tensor([1.0, -1.0]), False)
+
+
+def int64(*values):
+    return torch.tensor(values, dtype=torch.int64)
+
+
+def make_timeline(**changes):
+    fields = {
+        "embedding_VD": torch.ones(1, 4),
+        "valence_V": torch.zeros(1),
+        "credibility_V": torch.ones(1),
+        "source_type_V": int64(0),
+        "start_V": int64(1),
+        "duration_V": int64(1),
+        "exposure_VN": torch.ones(1, 2, dtype=torch.bool),
+    }
+    return Timeline(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("offsets", "src", "kind", "strength", "words"),
+    [
+        (int64(0, 1), int64(1), int64(0), torch.ones(1), "src_E"),
+        (int64(0, 2), int64(0), int64(0), torch.ones(1), "offsets_N1"),
+        (int64(0, 2, 1), int64(0), int64(0), torch.ones(1), "offsets_N1"),
+        (int64(0, 1), int64(0), int64(0), torch.zeros(1), "strength_E"),
+        (int64(0, 1), int64(0), int64(-1), torch.ones(1), "tie_type_E"),
+        (int64(0, 1), int64(0), int64(0, 1), torch.ones(1), "tie_type_E"),
+        (torch.tensor([0.0, 1.0]), int64(0), int64(0), torch.ones(1), "dtype"),
+    ],
+)
+def test_a_graph_that_does_not_fit_is_refused_by_name(offsets, src, kind, strength, words):
+    with pytest.raises(InputError, match=words):
+        SocialGraph(offsets, src, kind, strength)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"valence_V": torch.zeros(2)},
+        {"start_V": int64(0)},
+        {"duration_V": int64(0)},
+        {"exposure_VN": torch.ones(2, 2)},
+        {"exposure_VN": torch.full((1, 2), 1.5)},
+        {"credibility_V": torch.full((1,), float("nan"))},
+    ],
+)
+def test_a_timeline_that_does_not_fit_is_refused_by_name(changes):
+    with pytest.raises(InputError, match=next(iter(changes))):
+        make_timeline(**changes)
+
+
+def test_a_question_needs_two_options_with_a_score_each():
+    with pytest.raises(InputError, match="question q"):
+        Question("q", torch.ones(4), torch.eye(1, 4), torch.zeros(1), False)
+    with pytest.raises(InputError, match="embedding_D"):
+        Question("q", torch.full((4,), float("inf")), torch.eye(2, 4), torch.zeros(2), False)
+    with pytest.raises(InputError, match="option_scores_O"):
+        Question("q", torch.ones(4), torch.eye(2, 4), torch.zeros(3), False)
+
+
+def test_a_timeline_is_active_from_its_start_for_its_duration():
+    timeline = make_timeline(start_V=int64(2), duration_V=int64(3))
+    assert [timeline.active(timestep).tolist() for timestep in range(1, 6)] == [[], [0], [0], [0], []]
+
+
+def run_with(**changes):
+    inputs = {
+        "attributes_NA": torch.tensor([[0, 0], [1, 2]]),
+        "graph": empty_graph(2),
+        "timeline": make_timeline(),
+        "questions": [QUESTION],
+        "triggers": [],
+        "num_timesteps": 1,
+    }
+    return rollout(LSM(CONFIG), **{**inputs, **changes}, seed=changes.pop("seed", 0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"attributes_NA": torch.tensor([[0, 3], [1, 2]])}, "Attribute codes range"),
+        ({"attributes_NA": torch.tensor([[0], [1]])}, "Attribute codes have shape"),
+        ({"graph": empty_graph(3)}, "one population"),
+        ({"timeline": make_timeline(source_type_V=int64(7))}, "source_type_V"),
+        ({"timeline": make_timeline(embedding_VD=torch.ones(1, 5))}, "text encoder"),
+        ({"timeline": empty_timeline(3, 4)}, "one population"),
+        ({"triggers": [Trigger(1, 0, 0, 0.5, 1)]}, "event_index"),
+        ({"triggers": [Trigger(0, 1, 0, 0.5, 1)]}, "question_index"),
+        ({"triggers": [Trigger(0, 0, 2, 0.5, 1)]}, "option_index"),
+        ({"num_timesteps": -1}, "num_timesteps"),
+        ({"observed_channels_NK": torch.full((2, 12), 1.5)}, "observed_channels_NK"),
+        ({"observed_channels_NK": torch.zeros(2, 3)}, "observed_channels_NK"),
+    ],
+)
+def test_a_rollout_refuses_inputs_that_do_not_fit(changes, words):
+    with pytest.raises(InputError, match=words):
+        run_with(**changes)
+
+
+def test_a_trigger_needs_a_fraction_and_a_time():
+    with pytest.raises(InputError, match="share_above"):
+        Trigger(0, 0, 0, 1.5, 1)
+    with pytest.raises(InputError, match="hold_for"):
+        Trigger(0, 0, 0, 0.5, 0)
+
+
+def test_a_config_survives_json():
+    config = LSMConfig((2, 6), use_graph=False, salience_half_life=3.5)
+    assert LSMConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"heads": 3}, "unknown fields heads"),
+        ({"config_version": 0}, "config_version"),
+        ({"latent_dim": 0}, "latent_dim"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused_by_name(changes, words):
+    with pytest.raises(ValueError, match=words):
+        LSMConfig.from_dict({**CONFIG.to_dict(), **changes})
+
+
+def test_a_config_needs_attributes():
+    with pytest.raises(ValueError, match="attribute_levels"):
+        LSMConfig(())

@@ -1,0 +1,130 @@
+"""The intervention surface: grid against rollouts, gradients against differences, parts of large societies."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from assets.simulation.interventions import intervention_surface, part_of_society
+from assets.simulation.outcomes import summarise_outcomes
+from assets.simulation.trajectories import simulate_scenario
+from validation.contracts import CONTRACTS
+
+NUM_AGENTS = 200
+
+
+@pytest.fixture
+def tables(make_agents, make_ties, media_sources):
+    return {"agents": make_agents(NUM_AGENTS), "ties": make_ties(NUM_AGENTS), "media_sources": media_sources}
+
+
+@pytest.fixture
+def surface_of(student, tables):
+    def surface(scenario_rows: pl.DataFrame, **options) -> pl.DataFrame:
+        partition = {"replicate": 0, "seed": 5, "max_timesteps": 12}
+        frame = intervention_surface(student, **tables, scenario_rows=scenario_rows, **partition | options)
+        return CONTRACTS["intervention_surface"].validate(frame)
+
+    return surface
+
+
+def test_rows_of_grid_and_gradient(surface_of, make_scenario_rows):
+    surface = surface_of(make_scenario_rows())
+    grid = surface.filter(pl.col("kind") == "grid")
+    assert sorted(grid.select("parameter", "value").unique().rows()) == [
+        ("events.announcement.credibility", 0.2),
+        ("events.announcement.credibility", 0.9),
+        ("events.announcement.exposure.reach", 0.3),
+        ("events.announcement.exposure.reach", 0.7),
+        ("events.announcement.exposure.reach", 1.0),
+    ]
+    gradient = surface.filter(pl.col("kind") == "gradient")
+    assert gradient.height == 2 * 3 * 3
+    assert grid["derivative"].is_null().all()
+    assert (gradient["derivative"] != 0).all()
+    per_parameter = gradient.group_by("parameter").agg(pl.col("derivative").sum())
+    np.testing.assert_allclose(per_parameter["derivative"], 0.0, atol=1e-7)
+
+
+def test_grid_point_is_the_scenario_with_that_value(surface_of, make_scenario_rows, student, tables):
+    surface = surface_of(make_scenario_rows())
+    for field, column, value in (("credibility", "credibility", 0.9), ("exposure.reach", "reach", 0.3)):
+        changed = make_scenario_rows(**{column: value})
+        simulation = simulate_scenario(
+            student, model_version=1, **tables, scenario_rows=changed, replicate=0, seed=5, max_timesteps=12
+        )
+        outcomes = summarise_outcomes(simulation.trajectory_chunks(), tables["agents"], changed)
+        final = outcomes.filter((pl.col("segment") == "all") & (pl.col("timestep") == 4))
+        expected = dict(final.select("option", "share").iter_rows())
+        found = surface.filter(
+            (pl.col("parameter") == f"events.announcement.{field}") & (pl.col("value") == value)
+        ).filter(pl.col("kind") == "grid")
+        for option, share in found.select("outcome", "share").iter_rows():
+            assert share == pytest.approx(expected[option], abs=1e-6)
+
+
+def test_the_files_own_value_changes_nothing(surface_of, make_scenario_rows):
+    rows = surface_of(make_scenario_rows()).filter(
+        (pl.col("kind") == "grid") & (pl.col("parameter") == "events.announcement.exposure.reach")
+    )
+    assert (rows.filter(pl.col("value") == 0.7)["difference"] == 0).all()
+    assert (rows.filter(pl.col("value") == 1.0)["difference"] != 0).all()
+
+
+@pytest.mark.parametrize("field", ["valence", "credibility"])
+def test_gradient_agrees_with_central_differences(surface_of, make_scenario_rows, field):
+    middle, step = {"valence": 0.5, "credibility": 0.6}[field], 0.02
+    surface = surface_of(
+        make_scenario_rows(intervention_fields=[field], intervention_values=[[middle - step, middle + step]])
+    ).filter(pl.col("parameter") == f"events.announcement.{field}")
+    for outcome in surface["outcome"].unique():
+        rows = surface.filter(pl.col("outcome") == outcome)
+        below, above = rows.filter(pl.col("kind") == "grid").sort("value")["share"]
+        derivative = rows.filter(pl.col("kind") == "gradient")["derivative"][0]
+        assert derivative == pytest.approx((above - below) / (2 * step), rel=0.05, abs=2e-5)
+
+
+def test_gradient_of_reach_has_the_sign_of_the_grid(surface_of, make_scenario_rows):
+    surface = surface_of(
+        make_scenario_rows(intervention_fields=["exposure.reach"], intervention_values=[[0.4, 1.0]])
+    ).filter(pl.col("parameter") == "events.announcement.exposure.reach")
+    compared = 0
+    for outcome in surface["outcome"].unique():
+        rows = surface.filter(pl.col("outcome") == outcome)
+        below, above = rows.filter(pl.col("kind") == "grid").sort("value")["share"]
+        if abs(above - below) > 2e-5:
+            compared += 1
+            derivative = rows.filter(pl.col("kind") == "gradient")["derivative"][0]
+            slope = (above - below) / 0.6
+            assert np.sign(derivative) == np.sign(slope)
+            assert derivative == pytest.approx(slope, rel=0.5)
+    assert compared, "the event moves no share enough to compare"
+
+
+def test_no_events_no_rows(surface_of, make_scenario_rows):
+    surface = surface_of(make_scenario_rows(has_events=False))
+    assert surface.is_empty()
+
+
+def test_an_event_after_the_end_has_zero_derivatives(surface_of, make_scenario_rows):
+    surface = surface_of(make_scenario_rows(), max_timesteps=1)
+    late = surface.filter((pl.col("kind") == "gradient") & pl.col("parameter").str.starts_with("events.story."))
+    assert late.height
+    assert (late["derivative"] == 0).all()
+
+
+def test_large_societies_are_represented_by_spaced_runs(make_agents, make_scenario_rows, surface_of):
+    agents = make_agents(3_000)
+    part = part_of_society(agents, make_scenario_rows(), 1_000)
+    assert part.height == 1_000
+    ids = part["agent_id"].to_numpy()
+    assert (np.diff(ids) == 1).sum() == 1_000 - 4
+    assert ids[0] == 0
+    assert ids[-1] == 2_999
+    women = part_of_society(agents, make_scenario_rows(where="sex = 'female'"), 2_000)
+    assert women["sex"].unique().to_list() == ["female"]
+    assert surface_of(make_scenario_rows(), max_agents=50).height > 0
+
+
+def test_models_keep_their_gradients_switched_on(surface_of, make_scenario_rows, student):
+    surface_of(make_scenario_rows())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in student.parameters())
