@@ -1,4 +1,4 @@
-"""Rollout: twelve timesteps of the student, against its dense products alone and against itself at ten times the size."""
+"""Rollout: twelve timesteps of the student, against its dense products alone, and ten times the agents."""
 
 import statistics
 import time

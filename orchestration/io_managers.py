@@ -60,7 +60,8 @@ class DeltaTables(dg.ConfigurableIOManager):
     def _metadata(self, table: str, written: list[Written]) -> dict[str, dg.MetadataValue]:
         preview = self.platform.store.scan(table).head(PREVIEW_ROWS).collect()
         return {
-            "dagster/row_count": dg.MetadataValue.int(sum(item.num_rows for item in written)),
+            "dagster/row_count": dg.MetadataValue.int(self.platform.store.num_rows(table)),
+            "num_rows_written": dg.MetadataValue.int(sum(item.num_rows for item in written)),
             "table_version": dg.MetadataValue.int(written[-1].version if written else -1),
             "content_digest": dg.MetadataValue.text(", ".join(item.digest[:16] for item in written)),
             "recipe": dg.MetadataValue.text(self.platform.recipe.name),

@@ -19,7 +19,7 @@ class StepProgress:
         self.num_steps = num_steps
         self.num_done = 0
         self._started: dict[str, float] = {}
-        self._num_rows: dict[str, int] = {}
+        self._num_rows: dict[str, dict[str, int]] = {}
         self._status = console.status("starting")
 
     def __enter__(self) -> "StepProgress":
@@ -46,8 +46,9 @@ class StepProgress:
             self._started[step] = time.monotonic()
             self._status.update(f"[bold]{step}[/bold] …")
         elif event.event_type_value == "ASSET_MATERIALIZATION" and step:
-            rows = event.materialization.metadata.get("dagster/row_count")
-            self._num_rows[step] = self._num_rows.get(step, 0) + (rows.value if rows else 0)
+            rows = event.materialization.metadata.get("num_rows_written")
+            asset = event.materialization.asset_key.path[-1]
+            self._num_rows.setdefault(step, {})[asset] = rows.value if rows else 0
         elif event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE") and step:
             self._finish(step, event.event_type_value == "STEP_SUCCESS")
 
@@ -61,8 +62,11 @@ class StepProgress:
         self.num_done += 1
         seconds = time.monotonic() - self._started.pop(step, time.monotonic())
         mark = "[green]✓[/green]" if has_succeeded else "[red]✗[/red]"
-        rows = f"{self._num_rows[step]:>12,} rows" if self._num_rows.get(step) else ""
-        self.console.print(f"{mark} {self.num_done:>3}/{self.num_steps} {step:<44} {seconds:7.1f} s {rows}")
+        num_rows = sum(self._num_rows.get(step, {}).values())
+        rows = f"{num_rows:>12,} rows" if num_rows else ""
+        self.console.print(
+            f"{mark} {self.num_done:>3}/{self.num_steps} {step:<44} {seconds:7.1f} s {rows}", soft_wrap=True
+        )
 
 
 class _Forward(logging.Handler):

@@ -8,6 +8,9 @@ from orchestration.records import Records
 from orchestration.settings import Settings
 from orchestration.table_store import TableStore
 
+NARROWEST = 110
+"""Columns that the table of shares needs; a narrower terminal wraps it rather than cutting figures off."""
+
 
 def print_decision_shares(settings: Settings) -> None:
     """Prints, per scenario and option, the final share with its 95 % interval, beside baseline and mechanism."""
@@ -22,7 +25,7 @@ def print_decision_shares(settings: Settings) -> None:
         ("baseline scenario", "right"),
         ("mechanistic opinion", "right"),
     ):
-        table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
+        table.add_column(name, justify=justify, no_wrap=True)  # pyright: ignore[reportArgumentType]
     previous = None
     for row in summary.iter_rows(named=True):
         if previous not in (None, row["scenario_id"]):
@@ -36,7 +39,7 @@ def print_decision_shares(settings: Settings) -> None:
             _share(row["opinion_share"]),
         )
         previous = row["scenario_id"]
-    Console().print(table)
+    Console(width=max(NARROWEST, Console().width)).print(table)
 
 
 def print_run_summary(settings: Settings) -> None:

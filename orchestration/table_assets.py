@@ -1,6 +1,7 @@
 """The Dagster face that every table shares: asset options and a blocking check, both taken from its contract."""
 
 import base64
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from orchestration.table_store import Partition
 from validation.contracts import CONTRACTS, ContractError, TableContract
 
 OWNERS = ["team:populace"]
+
+# Dagster marks backfill policies as beta; its range is pinned in pyproject.toml and tests hold their behaviour.
+warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
 
 
 def column_schema(contract: TableContract) -> dg.TableSchema:
@@ -54,19 +58,19 @@ def table_options(table: str, *, kinds: Sequence[str] = ("polars",), pool: str |
         "code_version": code_digest(stage.room, stage.other_code)[:16],
         "metadata": {"dagster/column_schema": column_schema(contract), "one_row_per": contract.row},
         "io_manager_key": "io_manager",
+        "backfill_policy": dg.BackfillPolicy.single_run(),
     }
     if pool:
         options["pool"] = pool
     if stage.is_partitioned:
         options["partitions_def"] = SIMULATION_PARTITIONS
-        options["backfill_policy"] = dg.BackfillPolicy.single_run()
     return options
 
 
 def table_output(table: str, description: str, *, kinds: Sequence[str] = ("numpy",)) -> dg.AssetOut:
     """One table among the outputs of a multi-asset, with the same face as a table of its own."""
     options = table_options(table, kinds=kinds)
-    shared = ("io_manager_key", "metadata", "group_name", "owners", "kinds", "code_version", "backfill_policy")
+    shared = ("io_manager_key", "metadata", "group_name", "owners", "kinds", "code_version")
     return dg.AssetOut(description=description, **{name: options[name] for name in shared if name in options})
 
 

@@ -189,6 +189,10 @@ class TableStore:
                     raise stream.failure from None
                 raise
 
+    def num_rows(self, table: str) -> int:
+        """Rows of the table's current version, from its log."""
+        return self.open(table).count()
+
     def commits(self, table: str, limit: int | None = None) -> list[dict]:
         """The table's commits, newest first, with the metadata they were written with."""
         return self.open(table).history(limit) if self.exists(table) else []

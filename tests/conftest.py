@@ -1,6 +1,9 @@
 """Shared fixtures: one smoke run of the whole lineage per test session, made as a user makes it."""
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: workers share the cores
+
 import subprocess
 import sys
 from dataclasses import dataclass

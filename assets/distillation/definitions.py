@@ -46,6 +46,7 @@ def judgement(distilled: Distilled, registered: RegisteredStudent) -> str:
             kinds=("torch",),
         ),
     },
+    backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def distillation(
     context: dg.AssetExecutionContext,

@@ -27,7 +27,7 @@ LARGEST_LOGIT = 3.0
 class LossWeights:
     """Weight of each target in the training loss; the options are what is finally read."""
 
-    options: float = 0.5
+    options: float = 1.0
     anchored_options: float = 1.0
     ranked_options: float = 1.0
     channels: float = 2.0
@@ -139,8 +139,8 @@ def initial_loss(model: LSM, stack: StackedPanel, typical: State, drawn: State, 
     """How badly the student starts agents of whom only attributes are known.
 
     Three parts: the negative log likelihood of the teacher's channels at timestep 0 under the drawn initial state; the
-    cross-entropy of the typical agent's answers; and, per question and copy, the squared gap between the mean answer of
-    drawn agents and of the teacher.
+    cross-entropy of the typical agent's answers; and, per question, the squared gaps between drawn agents and teacher
+    in the mean and in the spread of the answers, so that people differ as much as the teacher's do.
 
     Args:
         model: the student.
@@ -166,16 +166,17 @@ def initial_loss(model: LSM, stack: StackedPanel, typical: State, drawn: State, 
         )
         target_MO = probability_MO.nan_to_num()
         total = total + _mean(-(target_MO * typical_MO.log_softmax(1)).sum(1), is_known_M) / len(stack.questions)
-        gap_MO = (drawn_MO.softmax(1) - target_MO) * is_known_M[:, None]
-        gap_O = gap_MO.sum(0) / is_known_M.sum().clamp(min=1)
-        total = total + 10 * (gap_O**2).sum() / len(stack.questions)
+        mean_O, spread_O = _mean_and_spread(drawn_MO.softmax(1), is_known_M)
+        wanted_mean_O, wanted_spread_O = _mean_and_spread(target_MO, is_known_M)
+        gap_O, spread_gap_O = mean_O - wanted_mean_O, spread_O - wanted_spread_O
+        total = total + 10 * (gap_O**2 + spread_gap_O**2).sum() / len(stack.questions)
     return total
 
 
 def _option_losses(
     model: LSM, window: Window, asked: StackedQuestion, counts_N: Tensor, offset_MO: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Cross-entropy of plain and of anchored answers; the ranked score of the anchored where options are ordered."""
+    """Cross-entropy of plain and of anchored answers; the ranked score of plain ones where options are ordered."""
     target_TMO = asked.probability_TMO[window.timesteps]
     is_known_TM = counts_N[asked.agents_M] & ~target_TMO.isnan().any(2)
     target_TMO = target_TMO.nan_to_num()
@@ -187,8 +188,15 @@ def _option_losses(
     )
     if not asked.question.is_ordinal:
         return plain, anchored, None
-    gap_TMO = ((logits_TMO + offset_MO).softmax(2) - target_TMO).cumsum(2)[..., :-1]
+    gap_TMO = (logits_TMO.softmax(2) - target_TMO).cumsum(2)[..., :-1]
     return plain, anchored, _mean((gap_TMO**2).mean(2) * weight_TM, is_known_TM)
+
+
+def _mean_and_spread(answers_MO: Tensor, is_counted_M: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over the counted agents, each [O]; the latter differentiable where nobody differs."""
+    weight_M1 = (is_counted_M / is_counted_M.sum().clamp(min=1))[:, None]
+    mean_O = (weight_M1 * answers_MO).sum(0)
+    return mean_O, ((weight_M1 * (answers_MO - mean_O) ** 2).sum(0) + 1e-6).sqrt()
 
 
 def _rare_weight(target_TMO: Tensor, is_known_TM: Tensor) -> Tensor:

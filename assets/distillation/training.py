@@ -41,16 +41,24 @@ class TrainingSettings:
     """How a student is trained.
 
     Attributes:
-        windows: lengths of the windows, in timesteps, of equally long stages; 0 is the whole scenario.
+        travel: peak learning rate × number of optimiser steps, so that short trainings take larger steps.
+        largest_learning_rate: bound on the peak learning rate.
+        windows: lengths of the windows, in timesteps, by stage; 0 is the whole scenario.
+        stage_ends: share of all epochs at which each stage ends, rising to 1.
+        identity_dropout: share of the identity's entries that are set to zero in each window, so that a student cannot
+            recognise single people of a small panel.
         longest_gradient: timesteps after which the gradient is cut within a window.
         evaluate_every: epochs between evaluations on the validation agents.
-        patience: share of all epochs without improvement after which training ends.
+        patience: share of all epochs without improvement after which training ends, in the last stage.
     """
 
-    learning_rate: float = 3e-3
+    travel: float = 0.4
+    largest_learning_rate: float = 5e-3
     weight_decay: float = 0.02
     largest_gradient_norm: float = 1.0
     windows: tuple[int, ...] = (1, 2, 4, 8, 0)
+    stage_ends: tuple[float, ...] = (0.15, 0.35, 0.6, 0.8, 1.0)
+    identity_dropout: float = 0.2
     longest_gradient: int = 8
     evaluate_every: int = 2
     patience: float = 0.3
@@ -106,18 +114,18 @@ def train_student(
         model = LSM(config)
     noise = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=False
+        model.parameters(), lr=settings.largest_learning_rate, weight_decay=settings.weight_decay
     )
     is_training_N = stack.repeat(training_set.is_training_P)
     is_validation_N = stack.repeat(training_set.is_validation_P)
+    rates = _learning_rates(settings, epochs, stack.num_timesteps)
     curves: list[tuple[int, str, float]] = []
     best = (math.inf, 0, copy.deepcopy(model.state_dict()), 1.0)
     epoch = 0
     for epoch in range(1, epochs + 1):
-        stage = min((epoch - 1) * len(settings.windows) // epochs, len(settings.windows) - 1)
-        window = settings.windows[stage] or stack.num_timesteps
+        window = _window(settings, epoch, epochs, stack.num_timesteps)
         for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(epoch, epochs)
+            group["lr"] = rates[epoch - 1]
         losses = _train_epoch(model, stack, is_training_N, optimiser, window, noise, settings)
         curves += [(epoch, f"loss_{name}", value) for name, value in losses.items()]
         if epoch % settings.evaluate_every and epoch < epochs:
@@ -128,8 +136,7 @@ def train_student(
             best = (error, epoch, copy.deepcopy(model.state_dict()), anchor_weight)
         if progress is not None:
             progress(f"epoch {epoch}/{epochs}, windows of {window}, validation TVD {error:.4f} (best {best[0]:.4f})")
-        is_last_stage = stage == len(settings.windows) - 1
-        if is_last_stage and epoch - best[1] > settings.patience * epochs:
+        if window == stack.num_timesteps and epoch - best[1] > settings.patience * epochs:
             break
     model.load_state_dict(best[2])
     frame = pl.DataFrame(curves, schema={"epoch": pl.Int64, "metric": pl.String, "value": pl.Float64}, orient="row")
@@ -173,10 +180,20 @@ def free_running_error(model: LSM, stack: StackedPanel, counts_N: Tensor) -> tup
     return float(errors[best]) / max(1, num_known), ANCHOR_WEIGHTS[best]
 
 
-def _schedule(epoch: int, epochs: int) -> float:
-    """Learning rate by epoch, as a factor: a short rise, then half a cosine down to a tenth."""
-    rise = min(1.0, epoch / max(1.0, 0.05 * epochs))
-    return rise * (0.1 + 0.45 * (1 + math.cos(math.pi * epoch / epochs)))
+def _window(settings: TrainingSettings, epoch: int, epochs: int, num_timesteps: int) -> int:
+    """Length of the epoch's windows, in timesteps."""
+    stage = next(number for number, end in enumerate(settings.stage_ends) if epoch <= end * epochs)
+    return settings.windows[stage] or num_timesteps
+
+
+def _learning_rates(settings: TrainingSettings, epochs: int, num_timesteps: int) -> list[float]:
+    """Learning rate by epoch: a short rise to the peak, then half a cosine down to a tenth of it."""
+    windows = [_window(settings, epoch, epochs, num_timesteps) for epoch in range(1, epochs + 1)]
+    num_steps = sum(math.ceil(num_timesteps / min(window, settings.longest_gradient)) for window in windows)
+    peak = min(settings.largest_learning_rate, settings.travel / max(1, num_steps))
+    rises = [min(1.0, epoch / max(1.0, 0.05 * epochs)) for epoch in range(1, epochs + 1)]
+    falls = [0.1 + 0.45 * (1 + math.cos(math.pi * epoch / epochs)) for epoch in range(1, epochs + 1)]
+    return [peak * rise * fall for rise, fall in zip(rises, falls, strict=True)]
 
 
 def _train_epoch(
@@ -194,6 +211,7 @@ def _train_epoch(
     num_steps = 0
     state = start_stack(model, stack, stack.channels_TNK[0])
     offsets = [answer_offset(model, state, asked).detach() for asked in stack.questions]
+    state = _drop_identity(state, settings.identity_dropout, noise)
     states, saliences, first = [state], [torch.zeros_like(state.conviction_N)], 0
     for timestep in range(1, stack.num_timesteps + 1):
         state, perception = model.advance(state, stack.graph, stack.timeline, timestep)
@@ -209,7 +227,7 @@ def _train_epoch(
         for name, loss in losses.items():
             sums[name] = sums.get(name, 0.0) + float(loss.detach())
         num_steps += 1
-        state = with_identity(model, stack, state.detach())
+        state = _drop_identity(with_identity(model, stack, state.detach()), settings.identity_dropout, noise)
         if is_window_end:
             state = force_channels(state, stack.channels_TNK[timestep])
         states, saliences, first = [], [], timestep + 1
@@ -219,6 +237,12 @@ def _train_epoch(
 def force_channels(state: State, channels_NK: Tensor) -> State:
     """The state with the teacher's channels where they are known: what teacher forcing does."""
     return replace(state, channels_NK=torch.where(channels_NK.isnan(), state.channels_NK, channels_NK))
+
+
+def _drop_identity(state: State, share: float, noise: torch.Generator) -> State:
+    """Inverted dropout of the identity, Srivastava et al. (2014), section 10."""
+    is_kept_NZ = torch.rand(state.identity_NZ.shape, generator=noise) >= share
+    return replace(state, identity_NZ=state.identity_NZ * is_kept_NZ / (1 - share))
 
 
 def _initial_loss(model: LSM, stack: StackedPanel, counts_N: Tensor, noise: torch.Generator) -> Tensor:
@@ -234,7 +258,8 @@ def _descend(
     if not bool(torch.isfinite(total)):
         found: Sequence[str] = [f"{name} {float(loss.detach()):.3g}" for name, loss in losses.items()]
         raise FloatingPointError(
-            f"The training loss is not finite ({', '.join(found)}). Lower learning_rate, or check the traces' channels."
+            f"The training loss is not finite ({', '.join(found)}). Lower largest_learning_rate, or check the channels of "
+            "the traces."
         )
     optimiser.zero_grad(set_to_none=True)
     total.backward()

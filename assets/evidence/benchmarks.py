@@ -25,7 +25,7 @@ MIN_AGENTS = 50
 MAX_AGE_TIES = 2_000_000
 """Ties behind the correlation of ages; more are thinned evenly."""
 
-SCHEMA = {name: column.dtype.type for name, column in CONTRACTS["benchmark_scores"].columns.items()}  # pyright: ignore[reportOptionalMemberAccess]
+SCHEMA = CONTRACTS["benchmark_scores"].polars_schema()
 
 
 class BenchmarkError(ValueError):

@@ -69,6 +69,7 @@ def benchmark_scores(agents: pl.DataFrame, ties: pl.DataFrame, graph_statistics:
     owners=OWNERS,
     kinds={"html", "altair"},
     code_version=code_digest("evidence")[:16],
+    backfill_policy=dg.BackfillPolicy.single_run(),
     deps=list(STAGE_BY_ASSET["validation_report"].upstream),
     description="One self-contained page: what was simulated, on which data, how far to trust it, where it fails.",
 )

@@ -30,7 +30,7 @@ from validation.metrics import tvd, w1_ordinal
 from validation.predicates import compile_predicate
 
 SEGMENT_ATTRIBUTES = ("party", "age_group", "race_ethnicity", "education")
-SCHEMA = {name: column.dtype.type for name, column in CONTRACTS["survey_calibration"].columns.items()}  # pyright: ignore[reportOptionalMemberAccess]
+SCHEMA = CONTRACTS["survey_calibration"].polars_schema()
 METRICS = {"tvd": tvd, "w1_ordinal": w1_ordinal}
 
 

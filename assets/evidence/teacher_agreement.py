@@ -44,7 +44,7 @@ REASON_MISSING = {
     "treatment_effect_correlation": "no held-out pair of a scenario and its baseline, or effects that do not vary",
     "treatment_effect_sign_agreement": "no held-out pair of a scenario and its baseline",
 }
-SCHEMA = {name: column.dtype.type for name, column in CONTRACTS["teacher_agreement"].columns.items()}  # pyright: ignore[reportOptionalMemberAccess]
+SCHEMA = CONTRACTS["teacher_agreement"].polars_schema()
 ROW_KEYS = ("scenario_id", "question_id", "agent_id", "timestep")
 
 

@@ -29,7 +29,7 @@ from orchestration.table_assets import table_options, table_output
 from orchestration.table_store import Partition
 
 POOL = "simulation"
-SURFACE_AGENTS = 2_000
+SURFACE_AGENTS = 1_000
 """Agents on which interventions are simulated and differentiated; beyond it the surface is a sample of society."""
 
 
@@ -79,6 +79,7 @@ def _rows_of(scenarios: pl.DataFrame, partition: Partition) -> pl.DataFrame:
         "episodes": table_output("episodes", "What each agent remembers at the end of its rollout.", kinds=("torch",)),
     },
     partitions_def=SIMULATION_PARTITIONS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
     deps=["student_model"],
     pool=POOL,
 )

@@ -1,7 +1,7 @@
 """Frames with exactly the columns and types of a simulation table, also when there are no rows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import polars as pl
 
@@ -10,7 +10,7 @@ from validation.contracts import CONTRACTS
 
 def table_schema(table: str) -> dict[str, Any]:
     """Polars types by column of the table's contract, in the contract's order, without `run_id`."""
-    return {name: cast(Any, column.dtype).type for name, column in CONTRACTS[table].columns.items()}
+    return CONTRACTS[table].polars_schema()
 
 
 def empty_rows(table: str) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from validation.report.charts import plot_png
         "ties": table_output("ties", "Typed, directed ties between agents, and from media sources to their followers."),
         "media_sources": table_output("media_sources", "Media sources with their audience predicate and reach."),
     },
+    backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def society(platform: Platform, agents: pl.DataFrame) -> Iterator[dg.Output[pl.DataFrame]]:
     """Forms the typed social graph."""

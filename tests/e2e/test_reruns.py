@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from conftest import populace
+
 from orchestration.settings import PROJECT_ROOT
 from orchestration.table_store import TableStore
 

@@ -6,6 +6,7 @@ ContractError
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandera.polars as pa
 import polars as pl
@@ -48,9 +49,9 @@ class TableContract:
             columns=columns, checks=list(self.rules), strict=True, unique=list(self.key) or None, name=self.name
         )
 
-    def polars_schema(self) -> dict[str, pl.DataType]:
-        """Name and type of every column, for building frames; without `run_id`."""
-        return {name: column.dtype.type for name, column in self.columns.items()}  # pyright: ignore[reportOptionalMemberAccess]
+    def polars_schema(self) -> dict[str, Any]:
+        """Name and polars type of every column, for building frames; without `run_id`."""
+        return {name: column.dtype.type for name, column in self.columns.items() if column.dtype is not None}
 
     def validate(self, frame: pl.DataFrame, *, stored: bool = False) -> pl.DataFrame:
         """Returns the frame when it keeps the contract.
@@ -134,6 +135,6 @@ def dense_ids(column: str) -> pa.Check:
     return _list_rule(column, is_dense, f"{column} counts 0…N−1 without gaps")
 
 
-def column(dtype: object, description: str, *checks: pa.Check, nullable: bool = False) -> pa.Column:
+def column(dtype: Any, description: str, *checks: pa.Check, nullable: bool = False) -> pa.Column:
     """A documented column; null values only where `nullable`."""
     return pa.Column(dtype, list(checks), nullable=nullable, description=description)
