@@ -26,6 +26,12 @@ $(VENV)/.bench: $(VENV)/.run
 	@$(PIP) -e ".[demo,bench]"
 	@touch $@
 
+# Peers that cannot share our environment (docs/adr/0007) get one of their own.
+.venv-peers/.done: Makefile
+	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/pip install --quiet --disable-pip-version-check balance==0.23.0
+	@touch $@
+
 run: $(VENV)/.run ## set up, then the whole lineage with the laptop recipe; what is fresh is used again
 	@$(BIN)/populace run
 
@@ -48,11 +54,11 @@ format: $(VENV)/.dev ## ruff, writing
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.bench ## ratios against peers and the machine's floor, side by side in one run
+bench: $(VENV)/.bench .venv-peers/.done ## ratios against peers and the machine's floor, side by side in one run
 	$(BIN)/python -m benchmarks
 
 doctor: $(VENV)/.run ## which Python, device, data, teacher and stores are in use
 	@$(BIN)/populace doctor
 
 clean: ## remove the environment and all state
-	rm -rf $(VENV) .populace .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-peers .populace .pytest_cache .ruff_cache .hypothesis .import_linter_cache

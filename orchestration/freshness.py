@@ -104,7 +104,7 @@ LINEAGE: tuple[Stage, ...] = (
         is_partitioned=True,
         compares_with_baseline=True,
     ),
-    Stage("reasoning_profiles", "simulation", ("trajectories", "agents"), ("seed",), is_partitioned=True),
+    Stage("reasoning_profiles", "simulation", ("trajectories", "agents", "scenarios"), ("seed",), is_partitioned=True),
     Stage(
         "intervention_surface",
         "simulation",

@@ -121,12 +121,12 @@ def train_student(
     rates = _learning_rates(settings, epochs, stack.num_timesteps)
     curves: list[tuple[int, str, float]] = []
     best = (math.inf, 0, copy.deepcopy(model.state_dict()), 1.0)
-    epoch = 0
+    epoch, anchor_weight = 0, ANCHOR_WEIGHTS[-1]
     for epoch in range(1, epochs + 1):
         window = _window(settings, epoch, epochs, stack.num_timesteps)
         for group in optimiser.param_groups:
             group["lr"] = rates[epoch - 1]
-        losses = _train_epoch(model, stack, is_training_N, optimiser, window, noise, settings)
+        losses = _train_epoch(model, stack, is_training_N, optimiser, window, anchor_weight, noise, settings)
         curves += [(epoch, f"loss_{name}", value) for name, value in losses.items()]
         if epoch % settings.evaluate_every and epoch < epochs:
             continue
@@ -202,6 +202,7 @@ def _train_epoch(
     counts_N: Tensor,
     optimiser: torch.optim.Optimizer,
     window: int,
+    anchor_weight: float,
     noise: torch.Generator,
     settings: TrainingSettings,
 ) -> dict[str, float]:
@@ -210,7 +211,7 @@ def _train_epoch(
     sums: dict[str, float] = {}
     num_steps = 0
     state = start_stack(model, stack, stack.channels_TNK[0])
-    offsets = [answer_offset(model, state, asked).detach() for asked in stack.questions]
+    offsets = [anchor_weight * answer_offset(model, state, asked).detach() for asked in stack.questions]
     state = _drop_identity(state, settings.identity_dropout, noise)
     states, saliences, first = [state], [torch.zeros_like(state.conviction_N)], 0
     for timestep in range(1, stack.num_timesteps + 1):
@@ -258,8 +259,8 @@ def _descend(
     if not bool(torch.isfinite(total)):
         found: Sequence[str] = [f"{name} {float(loss.detach()):.3g}" for name, loss in losses.items()]
         raise FloatingPointError(
-            f"The training loss is not finite ({', '.join(found)}). Lower largest_learning_rate, or check the channels of "
-            "the traces."
+            f"The training loss is not finite ({', '.join(found)}). Lower largest_learning_rate, or check the channels "
+            "of the traces."
         )
     optimiser.zero_grad(set_to_none=True)
     total.backward()

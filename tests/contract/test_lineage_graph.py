@@ -44,8 +44,8 @@ def test_every_table_has_a_blocking_contract_check_and_a_schema(table: str) -> N
     schema = GRAPH.get(key).metadata["dagster/column_schema"]
 
     assert f"{table}_contract" in checks
-    assert {column.name for column in schema.schema.columns} >= {*CONTRACTS[table].columns, "run_id"}
-    assert all(column.description for column in schema.schema.columns)
+    assert {column.name for column in schema.columns} >= {*CONTRACTS[table].columns, "run_id"}
+    assert all(column.description for column in schema.columns)
 
 
 @pytest.mark.parametrize("stage", LINEAGE, ids=lambda stage: stage.asset)

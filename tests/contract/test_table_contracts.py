@@ -39,8 +39,7 @@ def test_rows_that_break_the_contract_are_never_written(table: str, smoke_home, 
         "a null in the key": good.with_columns(pl.lit(None, good.schema[contract.key[0]]).alias(contract.key[0])),
     }
 
-    for name, rows in broken.items():
-        with pytest.raises((ContractError, pl.exceptions.ColumnNotFoundError), match=r".") as caught:
+    for rows in broken.values():
+        with pytest.raises(ContractError, match=f"Table {table} breaks its contract"):
             store.write(table, rows, run_id="broken", partition=partition)
-        assert table in str(caught.value) or name == "a missing column"
     assert store.read(table)["run_id"].unique().to_list() == ["good"]

@@ -12,6 +12,7 @@ import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaErrors
 
+SHOWN_CASES = 5
 RUN_ID = pa.Column(pl.String, description="Dagster run that wrote the row")
 
 
@@ -63,23 +64,24 @@ class TableContract:
         Raises:
             ContractError: columns are missing, unknown or of the wrong type, or a rule fails.
         """
+        missing = [name for name in (*self.columns, *(["run_id"] if stored else [])) if name not in frame.columns]
+        if missing:
+            raise ContractError(self._explain([f"missing columns: {', '.join(missing)}"], 1, frame.columns))
         try:
             return self.schema(stored=stored).validate(frame, lazy=True)
         except SchemaErrors as error:
-            raise ContractError(self._explain(error, frame.columns)) from error
+            cases = [
+                f"column {row.get('column') or '(whole table)'}: rule {row.get('check')} fails, found "
+                f"{str(row.get('failure_case'))[:160]!r}"
+                for row in error.failure_cases.head(SHOWN_CASES).iter_rows(named=True)
+            ]
+            raise ContractError(self._explain(cases, len(error.failure_cases), frame.columns)) from error
 
-    def _explain(self, error: SchemaErrors, found: Sequence[str]) -> str:
-        cases = error.failure_cases.head(5)
-        lines = [
-            f"  column {row.get('column') or '(whole table)'}: rule {row.get('check')} fails, found "
-            f"{str(row.get('failure_case'))[:160]!r}"
-            for row in cases.iter_rows(named=True)
-        ]
+    def _explain(self, cases: Sequence[str], num_cases: int, found: Sequence[str]) -> str:
         return "\n".join(
             [
-                f"Table {self.name} breaks its contract: {len(error.failure_cases)} failure cases, "
-                f"the first {len(lines)} below.",
-                *lines,
+                f"Table {self.name} breaks its contract: {num_cases} failure cases, the first {len(cases)} below.",
+                *(f"  {case}" for case in cases),
                 f"  columns found: {', '.join(found)}",
                 f"  columns allowed: {', '.join(self.columns)}"
                 + (f", and any matching {self.allows_other_columns}" if self.allows_other_columns else ""),
