@@ -6,6 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: worke
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,3 +72,9 @@ def smoke_home(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Home
             assert result.returncode == 0, result.stderr[-4000:] + result.stdout[-4000:]
             log.write_text(result.stderr + result.stdout, encoding="utf-8")
     return Home(root, log.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def run_populace() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command as a user runs it: arguments, and the keyword `environment`."""
+    return populace

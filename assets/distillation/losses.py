@@ -27,7 +27,7 @@ LARGEST_LOGIT = 3.0
 class LossWeights:
     """Weight of each target in the training loss; the options are what is finally read."""
 
-    options: float = 1.0
+    options: float = 0.5
     anchored_options: float = 1.0
     ranked_options: float = 1.0
     channels: float = 2.0

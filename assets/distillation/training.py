@@ -126,7 +126,7 @@ def train_student(
         window = _window(settings, epoch, epochs, stack.num_timesteps)
         for group in optimiser.param_groups:
             group["lr"] = rates[epoch - 1]
-        losses = _train_epoch(model, stack, is_training_N, optimiser, window, anchor_weight, noise, settings)
+        losses = _train_epoch(model, stack, is_training_N, optimiser, window, anchor_weight >= 0.5, noise, settings)
         curves += [(epoch, f"loss_{name}", value) for name, value in losses.items()]
         if epoch % settings.evaluate_every and epoch < epochs:
             continue
@@ -202,7 +202,7 @@ def _train_epoch(
     counts_N: Tensor,
     optimiser: torch.optim.Optimizer,
     window: int,
-    anchor_weight: float,
+    is_anchored: bool,
     noise: torch.Generator,
     settings: TrainingSettings,
 ) -> dict[str, float]:
@@ -211,7 +211,7 @@ def _train_epoch(
     sums: dict[str, float] = {}
     num_steps = 0
     state = start_stack(model, stack, stack.channels_TNK[0])
-    offsets = [anchor_weight * answer_offset(model, state, asked).detach() for asked in stack.questions]
+    offsets = [is_anchored * answer_offset(model, state, asked).detach() for asked in stack.questions]
     state = _drop_identity(state, settings.identity_dropout, noise)
     states, saliences, first = [state], [torch.zeros_like(state.conviction_N)], 0
     for timestep in range(1, stack.num_timesteps + 1):

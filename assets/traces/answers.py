@@ -1,7 +1,6 @@
 """Reads a classification: JSON of the schema, with every number in its range, or a reason why not."""
 
 import json
-import math
 from typing import Any
 
 from assets.traces.prompts import answer_schema
@@ -27,7 +26,7 @@ def read_answer(content: str, options: list[str]) -> dict[str, Any]:
     """
     try:
         answer = json.loads(content)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedAnswer(f"not JSON: {error}") from error
     required = answer_schema()["required"]
     missing = [name for name in required if name not in answer] if isinstance(answer, dict) else list(required)
@@ -44,35 +43,47 @@ def read_answer(content: str, options: list[str]) -> dict[str, Any]:
     return {
         "channels": channels,
         "channel_confidence": confidence,
-        "channel_evidence": str(answer["channel_evidence"]),
+        "channel_evidence": _text(answer, "channel_evidence"),
         "option_probabilities": [value / total for value in probabilities],
         "option": answer["option"],
         "conviction": _number(answer, "conviction", 0.0, 1.0),
         "private_stance": _number(answer, "private_stance", -1.0, 1.0),
         "public_stance": _number(answer, "public_stance", -1.0, 1.0),
-        "statement": str(answer["statement"]),
-        "will_share": bool(answer["will_share"]),
+        "statement": _text(answer, "statement"),
+        "will_share": _truth(answer, "will_share"),
         "attention_events": _number(answer, "attention_events", 0.0, 1.0),
         "attention_peers": _number(answer, "attention_peers", 0.0, 1.0),
         "attention_memory": _number(answer, "attention_memory", 0.0, 1.0),
-        "memory_write": str(answer["memory_write"]),
+        "memory_write": _text(answer, "memory_write"),
         "memory_salience": _number(answer, "memory_salience", 0.0, 1.0),
-        "trust_deltas": [float(value) for value in answer["trust_deltas"]],
-        "rationale": str(answer["rationale"]),
+        "trust_deltas": _numbers(answer, "trust_deltas", None, -1.0, 1.0),
+        "rationale": _text(answer, "rationale"),
     }
 
 
 def _number(answer: dict[str, Any], name: str, lowest: float, highest: float) -> float:
     value = answer[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise MalformedAnswer(f"{name} is {value!r}, allowed: a number from {lowest:g} to {highest:g}")
-    if not lowest <= value <= highest:
-        raise MalformedAnswer(f"{name} is {value}, allowed: {lowest:g} to {highest:g}")
+    if not lowest <= value <= highest:  # false for NaN as well
+        raise MalformedAnswer(f"{name} is out of range, allowed: {lowest:g} to {highest:g}")
     return float(value)
 
 
-def _numbers(answer: dict[str, Any], name: str, length: int, lowest: float, highest: float) -> list[float]:
+def _numbers(answer: dict[str, Any], name: str, length: int | None, lowest: float, highest: float) -> list[float]:
     values = answer[name]
-    if not isinstance(values, list) or len(values) != length:
-        raise MalformedAnswer(f"{name} needs a list of {length} numbers")
+    if not isinstance(values, list) or length not in (None, len(values)):
+        raise MalformedAnswer(f"{name} needs a list of {'' if length is None else f'{length} '}numbers")
     return [_number({name: value}, name, lowest, highest) for value in values]
+
+
+def _text(answer: dict[str, Any], name: str) -> str:
+    if not isinstance(answer[name], str):
+        raise MalformedAnswer(f"{name} is {answer[name]!r}, allowed: a text")
+    return answer[name]
+
+
+def _truth(answer: dict[str, Any], name: str) -> bool:
+    if not isinstance(answer[name], bool):
+        raise MalformedAnswer(f"{name} is {answer[name]!r}, allowed: true or false")
+    return answer[name]

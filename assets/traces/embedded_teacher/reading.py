@@ -13,7 +13,7 @@ EVENT = re.compile(
     r"credibility (?P<credibility>\d\.\d+) \|",
     re.MULTILINE,
 )
-STATED = re.compile(r"I say (?P<option>[a-z0-9_]+)\b")
+STATED = re.compile(r"I say (?P<option>.+?)(?:, because of [a-z0-9_-]+)?\.$", re.MULTILINE)
 PUSH = re.compile(r"week (?P<when>\d+): (?P<event>\S+) moved me (?P<push>[+-]\d\.\d+)")
 NUMBER = re.compile(r"[+-]\d\.\d+")
 
