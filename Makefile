@@ -38,8 +38,8 @@ run: $(VENV)/.run ## set up, then the whole lineage with the laptop recipe; what
 test: $(VENV)/.dev ## the quick tests
 	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
-test-all: $(VENV)/.dev ## every test, the slow ones too
-	$(BIN)/pytest -n 2 --dist loadfile
+test-slow: $(VENV)/.dev ## the tests that `make test` leaves out: whole runs, pages, reruns
+	$(BIN)/pytest -m slow -n 2 --dist loadfile
 
 up: $(VENV)/.run ## Dagster on 3000 and MLflow on 5000, loopback only
 	@$(BIN)/populace up

@@ -51,7 +51,7 @@ RECIPES: dict[str, Recipe] = {
             panel_size=160,
             repeat_share=0.05,
             num_draws=5,
-            training_epochs=120,
+            training_epochs=60,
         ),
         Recipe(
             name="full",

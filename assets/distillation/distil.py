@@ -98,6 +98,7 @@ def distil(
         )
     tell("baselines: regression and opinion dynamics")
     predictions = {name: predict_student(student, training_set) for name, student in trained.items()} | {
+        "lsm_unanchored": predict_student(replace(trained["lsm"], anchor_weight=0.0), training_set),
         "persistence": predict_persistence(training_set),
         "uniform": predict_uniform(training_set),
         "demographic_regression": predict_demographic_regression(training_set),

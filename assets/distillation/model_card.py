@@ -78,6 +78,10 @@ def _data_lines(training_set: TrainingSet, data_versions: Mapping[str, object]) 
 
 def _gate_lines(distilled: Distilled) -> list[str]:
     lines = [
+        f"Predictions start from the teacher's channels and answer at timestep 0; the answer's pull has weight "
+        f"{distilled.student.anchor_weight:.1f}. Simulations know no such answer: see lsm_unanchored in "
+        "held_out_predictions for the student without it.",
+        "",
         "| baseline | student | baseline's TVD | difference | 95 % interval | agents | required | verdict |",
         "|---|---|---|---|---|---|---|---|",
     ]

@@ -9,7 +9,14 @@ MERIT = """case when is_higher_better is null then -abs(value - 1)
 """How good a score is, larger is better; metrics without a direction are best at one."""
 
 BASELINES_OF = {
-    "teacher_agreement": ("lsm_no_graph", "persistence", "demographic_regression", "friedkin_johnsen", "uniform"),
+    "teacher_agreement": (
+        "lsm_unanchored",
+        "lsm_no_graph",
+        "persistence",
+        "demographic_regression",
+        "friedkin_johnsen",
+        "uniform",
+    ),
     "survey_calibration": ("donor_answers", "demographic_regression", "persistence", "uniform"),
 }
 STUDENT_OF = {"teacher_agreement": "lsm", "survey_calibration": "student"}

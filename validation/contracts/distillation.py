@@ -29,7 +29,17 @@ HELD_OUT_PREDICTIONS = TableContract(
         "model": column(
             pl.String,
             "student or baseline that predicts",
-            one_of(("lsm", "lsm_no_graph", "persistence", "uniform", "demographic_regression", "friedkin_johnsen")),
+            one_of(
+                (
+                    "lsm",
+                    "lsm_unanchored",
+                    "lsm_no_graph",
+                    "persistence",
+                    "uniform",
+                    "demographic_regression",
+                    "friedkin_johnsen",
+                )
+            ),
         ),
         "scenario_id": column(pl.String, "scenario"),
         "question_id": column(pl.String, "question"),
