@@ -11,8 +11,9 @@ from assets.evidence.teacher_agreement import teacher_agreement as agree_with_te
 from orchestration.freshness import STAGE_BY_ASSET, code_digest
 from orchestration.query import run_query
 from orchestration.resources import Platform
-from orchestration.table_assets import OWNERS, table_options
+from orchestration.table_assets import OWNERS, plot, table_options
 from validation.report import read_figures
+from validation.report.charts import model_bars, plot_png
 
 
 @dg.asset(
@@ -25,9 +26,19 @@ def teacher_agreement(
     reasoning_traces: pl.DataFrame,
     agents: pl.DataFrame,
     scenarios: pl.DataFrame,
-) -> pl.DataFrame:
+) -> dg.Output[pl.DataFrame]:
     """Scores held-out predictions."""
-    return agree_with_teacher(held_out_predictions, reasoning_traces, agents, scenarios, platform.recipe.seed)
+    scores = agree_with_teacher(held_out_predictions, reasoning_traces, agents, scenarios, platform.recipe.seed)
+    overall = scores.filter((pl.col("metric") == "tvd") & (pl.col("slice") == "all")).sort("value", "model")
+    values = dict(overall.select("model", "value").iter_rows())
+    return dg.Output(
+        scores,
+        metadata={
+            **{f"tvd_{model}": value for model, value in values.items()},
+            "tvd_noise_floor": overall["noise_floor"][0],
+            "plot": plot(plot_png(model_bars(overall))),
+        },
+    )
 
 
 @dg.asset(

@@ -1,5 +1,6 @@
 """Assets of the traces room: scenarios, the elicitation plan, teacher answers."""
 
+import altair as alt
 import dagster as dg
 import polars as pl
 
@@ -11,7 +12,8 @@ from assets.traces.scenario_table import scenarios_table
 from assets.traces.teachers import TeacherEndpoint, open_teacher
 from orchestration.resources import Platform
 from orchestration.settings import Settings
-from orchestration.table_assets import table_options
+from orchestration.table_assets import plot, table_options
+from validation.report.charts import plot_png
 
 POOL = "teacher"
 
@@ -104,6 +106,16 @@ def reasoning_traces(
         seed=platform.recipe.seed,
         progress=context.log.info,
     )
+    stances = elicitation.traces.filter((pl.col("draw") == 0) & pl.col("private_stance").is_not_null())
+    chart = (
+        alt.Chart(
+            stances.group_by("scenario_id", "timestep").agg(pl.col("private_stance").mean()).to_pandas(),
+            title="mean private stance of the panel",
+        )
+        .mark_line(point=True)
+        .encode(x="timestep:Q", y="private_stance:Q", color="scenario_id:N")
+        .properties(width=520, height=260)
+    )
     failed = elicitation.traces.filter(pl.col("validation_status") == "failed").height
     return dg.Output(
         elicitation.traces,
@@ -114,5 +126,6 @@ def reasoning_traces(
             "num_from_ledger": elicitation.num_known,
             "num_failed": failed,
             "cost_usd": elicitation.cost_usd,
+            "plot": plot(plot_png(chart.to_dict())),
         },
     )

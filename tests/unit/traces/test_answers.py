@@ -67,7 +67,7 @@ def test_every_field_is_required(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", answer_schema()["required"])
-@pytest.mark.parametrize("value", [None, {}, float("nan"), 10**400])
+@pytest.mark.parametrize("value", [None, {}, float("nan"), 10**400], ids=["null", "object", "nan", "huge"])
 def test_a_value_of_the_wrong_kind_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(MalformedAnswer, match=name):
         read_answer(json.dumps(good_answer(**{name: value})), OPTIONS)

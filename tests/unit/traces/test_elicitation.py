@@ -258,7 +258,9 @@ def test_every_planned_draw_becomes_a_row_that_keeps_the_contract(run: Run) -> N
 
 
 def test_the_same_seed_gives_the_same_traces_and_another_does_not(run: Run) -> None:
-    one, same, other = (run(ledger=name, seed=seed).traces for name, seed in (("a", 5), ("b", 5), ("c", 6)))
+    one, same, other = (
+        run(ledger=name, seed=seed, max_timesteps=1).traces for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    )
     assert_frame_equal(one.drop("latency_ms"), same.drop("latency_ms"))
     assert not one["channels"].equals(other["channels"])
 
@@ -402,7 +404,7 @@ def test_the_client_retries_errors_of_the_server(ask_one: Callable[..., dict[str
 def test_a_request_that_keeps_failing_is_listed_and_the_others_go_on(
     run: Run, failure: Response, name: str, stage: str
 ) -> None:
-    server = Server(**{stage: lambda _: failure})
+    server = Server(react=lambda _: failure) if stage == "react" else Server(classify=lambda _: failure)
     traces = run(teacher=server.teacher(), panel=range(2), max_timesteps=1).traces
     CONTRACTS["reasoning_traces"].validate(traces)
     assert traces["rationale"].to_list() == [f"failed: {name}"] * 4

@@ -9,6 +9,7 @@ import numpy as np
 import openai
 import polars as pl
 import pytest
+from openai.types.chat import ChatCompletion
 
 from assets.traces.answers import read_answer
 from assets.traces.embedded_teacher.app import MODEL_FAMILY, create_app, model_name
@@ -52,8 +53,8 @@ def models() -> ResponseModels:
     return fit_response_models(make_respondents())
 
 
-def ask(models: ResponseModels, messages: list[dict[str, str]], seed: int = 1) -> openai.types.chat.ChatCompletion:
-    async def send() -> openai.types.chat.ChatCompletion:
+def ask(models: ResponseModels, messages: list[dict[str, str]], seed: int = 1) -> ChatCompletion:
+    async def send() -> ChatCompletion:
         transport = httpx2.ASGITransport(app=create_app(models))
         async with openai.AsyncOpenAI(
             api_key="any", base_url="http://teacher/v1", http_client=httpx2.AsyncClient(transport=transport)
