@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
 import psutil
 import pytest
@@ -180,7 +181,9 @@ def test_every_documented_command_runs(page: Path, desk: Desk) -> None:
     make = ["make", f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.run", "-o", f"{sys.prefix}/.dev"]
     exported: dict[str, str] = {}
     for line in commands_of(page):
-        extra = {**exported, **dict(word.split("=", 1) for word in line.assignments)}
+        assigned = dict(word.split("=", 1) for word in line.assignments)
+        here = {**desk.environment, **exported, "PWD": str(PROJECT_ROOT)}
+        extra = {**exported, **{name: Template(value).safe_substitute(here) for name, value in assigned.items()}}
         match line.words:
             case ():
                 exported = extra
