@@ -16,7 +16,7 @@ from filelock import FileLock
 from orchestration.settings import PROJECT_ROOT
 from orchestration.table_store import TableStore
 
-RUN_SECONDS = 280
+RUN_SECONDS = 600
 
 
 @dataclass(frozen=True)
