@@ -63,7 +63,8 @@ def _home(settings: Settings) -> Iterator[Finding]:
 
 
 def _data(settings: Settings) -> Iterator[Finding]:
-    from assets.population.definitions import open_catalogue, sources_in_use
+    from assets.population.definitions import sources_in_use
+    from assets.sources.catalogue import open_catalogue
 
     catalogue = open_catalogue(settings)
     for use in sources_in_use(catalogue):

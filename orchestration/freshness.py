@@ -41,11 +41,12 @@ class Stage:
 
 
 ENGINE_CODE = ("model", "assets/tensors.py")
+SOURCES_CODE = ("assets/sources",)
 SIMULATED = ("agents", "ties", "media_sources", "scenarios", "student_model")
 
 LINEAGE: tuple[Stage, ...] = (
-    Stage("survey_respondents", "population", outside=("data",)),
-    Stage("population_margins", "population", outside=("data",)),
+    Stage("survey_respondents", "population", outside=("data",), other_code=SOURCES_CODE),
+    Stage("population_margins", "population", outside=("data",), other_code=SOURCES_CODE),
     Stage("calibrated_respondents", "population", ("survey_respondents", "population_margins")),
     Stage(
         "agents",

@@ -5,24 +5,13 @@ import dagster as dg
 import polars as pl
 
 from assets.population.calibration import calibrate_respondents
-from assets.population.catalogue import DataCatalogue, ResolvedSource
 from assets.population.margins import MARGINS_SOURCE, compare_with_margins, load_margins
 from assets.population.surveys import load_respondents
 from assets.population.synthesis import synthesise_agents
+from assets.sources.catalogue import DataCatalogue, ResolvedSource, open_catalogue
 from orchestration.resources import Platform
-from orchestration.settings import Settings
 from orchestration.table_assets import plot, table_options
 from validation.report.charts import plot_png
-
-
-def open_catalogue(settings: Settings) -> DataCatalogue:
-    """The data catalogue with the folders that the settings name."""
-    return DataCatalogue(
-        user_dir=settings.data_dir,
-        mirror=settings.data_mirror,
-        cache_dir=settings.root / "downloads",
-        allow_download=settings.allow_download,
-    )
 
 
 def sources_in_use(catalogue: DataCatalogue) -> list[ResolvedSource]:

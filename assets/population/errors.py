@@ -1,11 +1,6 @@
-"""What can go wrong between a survey file and an agent.
+"""What can go wrong between respondents and agents. What can go wrong before that is in `assets/sources/errors.py`.
 
     PopulationError
-    ├── CatalogueError              a data source cannot be used
-    │   ├── UnknownSource             nothing of that name is in the catalogue or in the user's data folder
-    │   ├── SourceUnavailable         known, but none of its origins is at hand
-    │   └── ChecksumMismatch          the file found is not the file that was recorded
-    ├── CodebookError               a codebook is wrong, or does not fit its survey file
     ├── CalibrationError            design weights cannot be calibrated
     │   ├── InconsistentMargins       margins contradict themselves, one another or the attributes
     │   ├── EmptyMarginLevel          a level with a positive total has no respondent
@@ -18,27 +13,7 @@ Every message says what failed, what was found, what was allowed and the next st
 
 
 class PopulationError(ValueError):
-    """Something between survey files and agents cannot go on; no table is written."""
-
-
-class CatalogueError(PopulationError):
-    """A data source cannot be used."""
-
-
-class UnknownSource(CatalogueError):
-    """Nothing of that name is in the catalogue or in the user's data folder."""
-
-
-class SourceUnavailable(CatalogueError):
-    """The source is known, but none of its origins is at hand."""
-
-
-class ChecksumMismatch(CatalogueError):
-    """The file found is not the file that was recorded."""
-
-
-class CodebookError(PopulationError):
-    """A codebook is wrong, or does not fit its survey file."""
+    """Something between respondents and agents cannot go on; no table is written."""
 
 
 class CalibrationError(PopulationError):

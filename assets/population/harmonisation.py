@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from assets.population.codebooks import CodebookFile, ColumnMapping
-from assets.population.errors import CodebookError
+from assets.sources.codebooks import CodebookFile, ColumnMapping
+from assets.sources.errors import CodebookError
 from validation.attributes import AGE_GROUP_BOUNDS, ATTRIBUTES, REGION_OF_STATE
 
 logger = logging.getLogger(__name__)

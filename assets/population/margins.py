@@ -7,9 +7,9 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 
-from assets.population.catalogue import DataCatalogue
 from assets.population.errors import InconsistentMargins, MissingMarginAttribute
 from assets.population.raking import TOTALS_TOLERANCE, Margin
+from assets.sources.catalogue import DataCatalogue
 from validation.attributes import ATTRIBUTE_BY_NAME, REGION_OF_STATE
 
 logger = logging.getLogger(__name__)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from assets.population.catalogue import DataCatalogue
-from assets.population.codebooks import CodebookFile
-from assets.population.errors import CatalogueError, CodebookError
 from assets.population.harmonisation import harmonise_survey
+from assets.sources.catalogue import DataCatalogue
+from assets.sources.codebooks import CodebookFile
+from assets.sources.errors import CatalogueError, CodebookError
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 import polars as pl
 import pytest
 
-from assets.population.catalogue import DataCatalogue
-from assets.population.codebooks import load_codebook
-from assets.population.errors import CatalogueError, CodebookError
 from assets.population.harmonisation import harmonise_survey
 from assets.population.surveys import load_respondents
+from assets.sources.catalogue import DataCatalogue
+from assets.sources.codebooks import load_codebook
+from assets.sources.errors import CatalogueError, CodebookError
 from validation.contracts import CONTRACTS
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assets.population.catalogue import DataCatalogue
 from assets.population.errors import InconsistentMargins, MissingMarginAttribute
 from assets.population.margins import compare_with_margins, load_margins, margins_from_frame, margins_of, tabulate_cells
+from assets.sources.catalogue import DataCatalogue
 from validation.contracts import CONTRACTS
 
 CITIZENS = 228_443_347

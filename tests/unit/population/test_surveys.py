@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assets.population.catalogue import DataCatalogue
 from assets.population.surveys import load_respondents
+from assets.sources.catalogue import DataCatalogue
 from validation.contracts import CONTRACTS
 
 

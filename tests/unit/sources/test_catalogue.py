@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from assets.population import catalogue as catalogue_module
-from assets.population.catalogue import DataCatalogue
-from assets.population.errors import CatalogueError, ChecksumMismatch, CodebookError, SourceUnavailable, UnknownSource
-from assets.population.sources import CATALOGUE_PATH, RecordedFile, Source, read_catalogue
+from assets.sources import catalogue as catalogue_module
+from assets.sources.catalogue import DataCatalogue
+from assets.sources.entries import CATALOGUE_PATH, RecordedFile, Source, read_catalogue
+from assets.sources.errors import CatalogueError, ChecksumMismatch, CodebookError, SourceUnavailable, UnknownSource
 
 TABLE = "a,b\n1,x\n2,y\n"
 TABLE_SHA256 = hashlib.sha256(TABLE.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The data catalogue: finds and checks the file of each source that `sources.py` describes.
+"""The data catalogue: finds and checks the file of each source that `entries.py` describes.
 
 A source is looked for in four places, in this order, and the first hit is used:
 
@@ -27,9 +27,10 @@ import pandas as pd
 import polars as pl
 import pooch
 
-from assets.population.codebooks import CodebookFile, load_codebook
-from assets.population.errors import CatalogueError, ChecksumMismatch, SourceUnavailable, UnknownSource
-from assets.population.sources import CATALOGUE_PATH, RecordedFile, Source, read_catalogue
+from assets.sources.codebooks import CodebookFile, load_codebook
+from assets.sources.entries import CATALOGUE_PATH, RecordedFile, Source, read_catalogue
+from assets.sources.errors import CatalogueError, ChecksumMismatch, SourceUnavailable, UnknownSource
+from orchestration.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,12 @@ class DataCatalogue:
         own = sorted(path.stem for path in self.user_dir.glob("*.yaml")) if self.user_dir else []
         known = [source for source in self.entries().values() if source.kind == "survey" and source.name not in own]
         return (*own, *(source.name for source in known if source.embedded or self._in_mirror(source)))
+
+    def is_available(self, name: str) -> bool:
+        """Whether `resolve` would find a file for the source without a download."""
+        own = self.user_dir is not None and any((self.user_dir / f"{name}{end}").is_file() for end in (".yaml", ".csv"))
+        entry = self.entries().get(name)
+        return own or (entry is not None and (entry.embedded is not None or self._in_mirror(entry)))
 
     def has(self, name: str) -> bool:
         """Whether the named catalogue entry has a file in the mirror folder."""
@@ -224,6 +231,16 @@ class DataCatalogue:
                 "file into the mirror or your data folder."
             ) from error
         return Path(found)
+
+
+def open_catalogue(settings: Settings) -> DataCatalogue:
+    """The data catalogue with the folders that the settings name."""
+    return DataCatalogue(
+        user_dir=settings.data_dir,
+        mirror=settings.data_mirror,
+        cache_dir=settings.root / "downloads",
+        allow_download=settings.allow_download,
+    )
 
 
 def _embedded_path(name: str, file: RecordedFile) -> Path:

@@ -1,13 +1,13 @@
-"""The embedded surveys and margins, loaded once for the room's tests."""
+"""The embedded surveys and margins, loaded once for the tests of every room."""
 
 from types import SimpleNamespace
 
 import pytest
 
 from assets.population.calibration import calibrate_respondents
-from assets.population.catalogue import DataCatalogue
 from assets.population.margins import load_margins
 from assets.population.surveys import load_respondents
+from assets.sources.catalogue import DataCatalogue
 
 
 @pytest.fixture(scope="session")

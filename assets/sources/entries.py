@@ -21,7 +21,8 @@ class RecordedFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A catalogue entry. `kind` is survey (has a codebook), margins, cells or extract (known, no codebook ships)."""
+    """A catalogue entry. `kind` is survey (has a codebook), margins, cells or extract (a table that
+    the room which needs it reads as it is)."""
 
     name: str
     kind: Literal["survey", "margins", "cells", "extract"]

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError, model_validator
 
-from assets.population.errors import CodebookError
+from assets.sources.errors import CodebookError
 from validation.attributes import ATTRIBUTE_BY_NAME
 
 Code = StrictInt | StrictFloat | StrictStr

@@ -6,9 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assets.population.catalogue import DataCatalogue
-from assets.population.sources import CATALOGUE_PATH, read_catalogue
 from assets.population.surveys import load_respondents
+from assets.sources.catalogue import DataCatalogue
+from assets.sources.entries import CATALOGUE_PATH, read_catalogue
 from validation.contracts import CONTRACTS
 
 
