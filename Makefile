@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test test-slow up check format bench doctor clean help
+.PHONY: run test test-slow up check format docs bench doctor clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -53,6 +53,9 @@ check: $(VENV)/.dev ## ruff, pyright, import-linter
 format: $(VENV)/.dev ## ruff, writing
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.run ## write the reference page of the tables from their contracts
+	$(BIN)/python -m validation.contracts.reference > docs/reference/tables.md
 
 bench: $(VENV)/.bench .venv-peers/.done ## ratios against peers and the machine's floor, side by side in one run
 	$(BIN)/python -m benchmarks

@@ -16,6 +16,8 @@ from assets.society import checks as society_checks
 from assets.society import definitions as society
 from assets.traces import checks as traces_checks
 from assets.traces import definitions as traces
+from assets.workforce import checks as workforce_checks
+from assets.workforce import definitions as workforce
 from orchestration.io_managers import DeltaTables
 from orchestration.jobs import PROGRESS_LOGGER, lineage_job, sweep_job
 from orchestration.progress import progress_logger
@@ -27,13 +29,14 @@ from orchestration.settings import TELEMETRY_OPT_OUTS
 for _name, _value in TELEMETRY_OPT_OUTS.items():
     os.environ.setdefault(_name, _value)
 
-ROOMS = (population, society, traces, distillation, simulation, evidence)
+ROOMS = (population, society, traces, distillation, simulation, workforce, evidence)
 CHECKS = (
     population_checks,
     society_checks,
     traces_checks,
     distillation_checks,
     simulation_checks,
+    workforce_checks,
     evidence_checks,
 )
 

@@ -114,6 +114,10 @@ LINEAGE: tuple[Stage, ...] = (
         is_partitioned=True,
         other_code=ENGINE_CODE,
     ),
+    *(
+        Stage(name, "workforce", recipe_fields=("seed",), outside=("data",), other_code=SOURCES_CODE)
+        for name in ("occupation_exposure", "skill_exposure", "exposure_index")
+    ),
     Stage(
         "teacher_agreement",
         "evidence",
@@ -146,6 +150,9 @@ LINEAGE: tuple[Stage, ...] = (
             "teacher_agreement",
             "survey_calibration",
             "benchmark_scores",
+            "occupation_exposure",
+            "skill_exposure",
+            "exposure_index",
         ),
     ),
 )

@@ -63,12 +63,32 @@ def populace(
 @pytest.fixture(scope="session")
 def smoke_home(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Home:
     """The home after `populace run` with the smoke recipe; made once, shared by all workers, never written to."""
+    return _run_once("smoke-home", tmp_path_factory, worker_id)
+
+
+@pytest.fixture(scope="session")
+def data_mirror() -> Path:
+    """The data mirror; skips where there is none."""
+    mirror = os.environ.get("POPULACE_DATA_MIRROR")
+    if not mirror:
+        pytest.skip("POPULACE_DATA_MIRROR is not set")
+    return Path(mirror)
+
+
+@pytest.fixture(scope="session")
+def mirror_home(tmp_path_factory: pytest.TempPathFactory, worker_id: str, data_mirror: Path) -> Home:
+    """As `smoke_home`, with the data mirror."""
+    return _run_once("mirror-home", tmp_path_factory, worker_id, POPULACE_DATA_MIRROR=str(data_mirror))
+
+
+def _run_once(name: str, tmp_path_factory: pytest.TempPathFactory, worker_id: str, **extra: str) -> Home:
+    """Makes a home by one run, whichever worker asks first; the others wait for it."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
-    root, log = shared / "smoke-home", shared / "smoke-home.log"
-    with FileLock(str(shared / "smoke-home.lock")):
+    root, log = shared / name, shared / f"{name}.log"
+    with FileLock(str(shared / f"{name}.lock")):
         if not log.exists():
-            result = populace("run", environment=clean_environment(root))
+            result = populace("run", environment=clean_environment(root) | extra)
             assert result.returncode == 0, result.stderr[-4000:] + result.stdout[-4000:]
             log.write_text(result.stderr + result.stdout, encoding="utf-8")
     return Home(root, log.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from assets.evidence import report_evidence as evidence
 from assets.evidence import report_sections as simulated
+from assets.evidence import report_workforce as workforce
 from assets.evidence.report_context import ReportContext
 from validation.report import Page, Query, render_page
 
@@ -34,6 +35,7 @@ def build_report(query: Query, context: ReportContext) -> str:
         simulated.effects_section(query, context),
         simulated.profiles_section(query, context),
         simulated.interventions_section(query, context),
+        workforce.workforce_section(query, context),
         evidence.benchmarks_section(query, context),
         evidence.failures_section(query, context),
         evidence.limits_section(context),

@@ -32,7 +32,12 @@ def read_context(settings: Settings, recipe: Recipe, run_id: str) -> ReportConte
         run_id: run that builds the report.
     """
     store, records = TableStore(settings.tables_dir), Records(settings.records_dir)
-    uses = [*records.read("data_sources").get("surveys", []), *records.read("margin_sources").get("margins", [])]
+    workforce = records.read("workforce")
+    uses = [
+        *records.read("data_sources").get("surveys", []),
+        *records.read("margin_sources").get("margins", []),
+        *workforce.get("sources", []),
+    ]
     teacher = ", ".join(run_query(store, "select distinct teacher from reasoning_traces order by 1")["teacher"])
     statement = EMBEDDED_STATEMENT if teacher == "embedded" else f"The teacher of this run answered at {teacher}."
     student = records.read("student_model")
@@ -56,6 +61,7 @@ def read_context(settings: Settings, recipe: Recipe, run_id: str) -> ReportConte
                 f"http://127.0.0.1:{settings.mlflow_port}/#/experiments/1/runs/{student['mlflow_run_id']}",
             ),
         ),
+        limits=(f"Workforce exposure was not measured. {workforce['reason']}",) if workforce.get("reason") else (),
         git_commit=_git_commit(),
         machine={"system": python_platform.platform(), "python": python_platform.python_version()},
     )

@@ -22,7 +22,6 @@ from typer.main import get_command
 
 from orchestration.cli import app
 from orchestration.settings import PROJECT_ROOT, Settings
-from validation.contracts import CONTRACTS
 
 PAGES = (PROJECT_ROOT / "README.md", *sorted((PROJECT_ROOT / "docs").rglob("*.md")))
 REFERENCE = PROJECT_ROOT / "docs" / "reference"
@@ -247,15 +246,6 @@ def test_the_reference_lists_every_command_and_option() -> None:
             assert [option for option in options if option != "--help" and f"`{option}" not in section.group(1)] == []
 
     check(get_command(app), "populace")
-
-
-@pytest.mark.parametrize("table", CONTRACTS)
-def test_the_reference_lists_every_table_and_column(table: str) -> None:
-    page = (REFERENCE / "tables.md").read_text(encoding="utf-8")
-    section = re.search(rf"^### `{table}`$(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
-    assert section, table
-    listed = re.findall(r"^\| `(\w+)` \|", section.group(1), re.MULTILINE)
-    assert listed == list(CONTRACTS[table].columns)
 
 
 def test_the_reference_lists_every_setting_with_its_default() -> None:

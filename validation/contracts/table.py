@@ -25,7 +25,8 @@ class TableContract:
     """The contract of one table.
 
     `columns` excludes `run_id`, which the store adds to every row it writes. `key` names the columns that together
-    identify a row. `rules` are frame-wide checks.
+    identify a row. `rules` are frame-wide checks. `may_be_empty` marks tables that a run leaves without rows when their
+    sources are not at hand.
     """
 
     name: str
@@ -36,6 +37,7 @@ class TableContract:
     rules: tuple[pa.Check, ...] = ()
     allows_other_columns: str | None = None
     partition_by: tuple[str, ...] = ()
+    may_be_empty: bool = False
 
     def schema(self, *, stored: bool) -> pa.DataFrameSchema:
         """The pandera schema, with `run_id` when `stored` (as the table lies in the store)."""
