@@ -44,8 +44,8 @@ def workforce_section(query: Query, context: ReportContext) -> Section:
         TextBlock(
             "The index is the wage value of the skills that AI can perform over all wage value, for the nation. "
             "Intervals hold the sampling of labelled occupations. The definition moves the index more than the sample "
-            "does: read the rows together. The published values use other skills data and weights, so a difference is no error of "
-            "either; the interval of ours does not hold them."
+            "does: read the rows together. The published values use other skills data and weights, so a difference is "
+            "no error of either; the interval of ours does not hold them."
         ),
         table_block(query, INDICES, "Iceberg and Surface Index by definition"),
         table_block(query, AGREEMENT, "Agreement of occupations with scores that no fit has seen"),
