@@ -123,7 +123,7 @@ def _trace_suites(traces: pl.DataFrame) -> tuple[Suite, ...]:
     )
     is_answer = ~pl.col("is_refusal") & (pl.col("validation_status") != "failed")
     answers = pl.col("option").filter(is_answer)
-    by_question = traces.group_by("scenario_id", "question_id", maintain_order=True).agg(
+    by_question = traces.group_by("scenario_id", "question_id", "model", maintain_order=True).agg(
         pl.len().cast(pl.Int64).alias("num_answers"),
         pl.col("is_refusal").mean().alias("refusal_share"),
         (pl.col("validation_status") == "failed").mean().alias("failed_share"),

@@ -65,7 +65,7 @@ def distillation(
         ties,
         media_sources,
         scenarios,
-        reasoning_traces,
+        reasoning_traces.filter(pl.col("kind") == "rollout"),
         epochs=recipe.training_epochs,
         seed=recipe.seed,
         progress=context.log.info,
@@ -128,7 +128,8 @@ def axis_probes(
     """Probes the student that simulation uses."""
     student = load_student(registry.resolve_uri(platform.settings))
     seed = platform.recipe.seed
-    training_set = build_training_set(agents, ties, media_sources, scenarios, reasoning_traces, seed)
+    rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
+    training_set = build_training_set(agents, ties, media_sources, scenarios, rollouts, seed)
     return probe_axes(student.model, training_set, model_version=student.version, seed=seed)
 
 

@@ -28,7 +28,8 @@ def teacher_agreement(
     scenarios: pl.DataFrame,
 ) -> dg.Output[pl.DataFrame]:
     """Scores held-out predictions."""
-    scores = agree_with_teacher(held_out_predictions, reasoning_traces, agents, scenarios, platform.recipe.seed)
+    rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
+    scores = agree_with_teacher(held_out_predictions, rollouts, agents, scenarios, platform.recipe.seed)
     overall = scores.filter((pl.col("metric") == "tvd") & (pl.col("slice") == "all")).sort("value", "model")
     values = dict(overall.select("model", "value").iter_rows())
     return dg.Output(

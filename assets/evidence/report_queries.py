@@ -122,7 +122,7 @@ select scenario_id as scenario, question_id as question, count(distinct agent_id
        avg(case when validation_status = 'failed' then 1.0 else 0.0 end) as failed_share,
        avg(case when validation_status = 'repaired' then 1.0 else 0.0 end) as repaired_share,
        sum(prompt_tokens + completion_tokens)::bigint as tokens, sum(cost_usd) as cost_usd
-from reasoning_traces group by scenario_id, question_id order by scenario_id, question_id
+from reasoning_traces where kind = 'rollout' group by scenario_id, question_id order by scenario_id, question_id
 """.strip()
 
 TEACHERS = """

@@ -38,7 +38,8 @@ def read_context(settings: Settings, recipe: Recipe, run_id: str) -> ReportConte
         *records.read("margin_sources").get("margins", []),
         *workforce.get("sources", []),
     ]
-    teacher = ", ".join(run_query(store, "select distinct teacher from reasoning_traces order by 1")["teacher"])
+    asked = "select distinct teacher from reasoning_traces where kind = 'rollout' order by 1"
+    teacher = ", ".join(run_query(store, asked)["teacher"])
     statement = EMBEDDED_STATEMENT if teacher == "embedded" else f"The teacher of this run answered at {teacher}."
     student = records.read("student_model")
     return ReportContext(

@@ -3,20 +3,18 @@
 Only the description lives here; `harmonisation.py` applies it. Every message names the codebook file and the line.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError, model_validator
 
 from assets.sources.errors import CodebookError
+from assets.sources.lined_yaml import LinedYaml, read_lined_yaml
 from validation.attributes import ATTRIBUTE_BY_NAME
 
 Code = StrictInt | StrictFloat | StrictStr
 Name = Annotated[StrictStr, Field(pattern=r"^[a-z0-9_]+$")]
-Place = tuple[str | int, ...]
 
 
 class _Strict(BaseModel):
@@ -99,12 +97,11 @@ class CodebookFile:
     """A codebook with the file it came from and the line of every entry."""
 
     spec: Codebook
-    path: Path
-    lines: Mapping[Place, int]
+    document: LinedYaml
 
     def place(self, *keys: str | int) -> str:
         """File and line of an entry, or of the nearest entry above it."""
-        return _place(self.path, self.lines, keys)
+        return self.document.place(*keys)
 
     def data_file(self) -> str:
         """Name of the user's data file, relative to the codebook.
@@ -126,27 +123,12 @@ def load_codebook(path: Path) -> CodebookFile:
     Raises:
         CodebookError: the file is no YAML, has unknown or missing entries, or names unknown attributes or levels.
     """
-    text = path.read_text(encoding="utf-8")
+    document = read_lined_yaml(path)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise CodebookError(
-            f"{path}, line {line}: the codebook is not valid YAML ({getattr(error, 'problem', error)}). "
-            "Check indentation, colons and quotes there."
-        ) from error
-    lines: dict[Place, int] = {(): 1}
-    if root is not None:
-        _collect_lines(root, (), lines, path)
-    if not isinstance(content, dict):
-        raise CodebookError(f"{path}, line 1: a codebook is a mapping of entries, found {type(content).__name__}.")
-    try:
-        spec = Codebook.model_validate(content)
+        spec = Codebook.model_validate(document.content)
     except ValidationError as error:
-        raise CodebookError(_explain(error, path, lines)) from error
-    codebook = CodebookFile(spec, path, lines)
+        raise CodebookError(document.explain(error, Codebook)) from error
+    codebook = CodebookFile(spec, document)
     if spec.survey != path.stem:
         raise CodebookError(
             f"{codebook.place('survey')}: found survey {spec.survey!r} in a file named {path.name}; the two must be "
@@ -181,45 +163,3 @@ def _place_of_level(codebook: CodebookFile, attribute: str, level: str) -> str:
         if level in (mapping.bands or {}):
             return codebook.place("attributes", attribute, *inner, "bands", level)
     return codebook.place("attributes", attribute)
-
-
-def _explain(error: ValidationError, path: Path, lines: Mapping[Place, int]) -> str:
-    messages = []
-    for entry in error.errors():
-        keys = entry["loc"]
-        found = f", found {entry['input']!r:.120}" if entry["type"] not in ("missing", "value_error") else ""
-        messages.append(f"{_place(path, lines, keys)}: {'.'.join(str(key) for key in keys)}: {entry['msg']}{found}.")
-    return "\n".join(
-        [
-            *dict.fromkeys(messages),
-            f"Entries allowed in a codebook: {', '.join(Codebook.model_fields)}. docs/data.md describes them.",
-        ]
-    )
-
-
-def _place(path: Path, lines: Mapping[Place, int], keys: tuple[str | int, ...]) -> str:
-    """Walks down as far as the keys lead; keys that pydantic adds (names of union members) are passed over."""
-    known: Place = ()
-    for key in keys:
-        for candidate in ((*known, key), (*known, str(key))):
-            if candidate in lines:
-                known = candidate
-                break
-    return f"{path}, line {lines[known]}"
-
-
-def _collect_lines(node: yaml.Node, prefix: Place, lines: dict[Place, int], path: Path) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            place = (*prefix, key.value)
-            if place in lines:
-                raise CodebookError(
-                    f"{path}, line {key.start_mark.line + 1}: entry {key.value!r} is given twice, first on line "
-                    f"{lines[place]}. Remove one of them."
-                )
-            lines[place] = key.start_mark.line + 1
-            _collect_lines(value, place, lines, path)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            lines[(*prefix, index)] = value.start_mark.line + 1
-            _collect_lines(value, (*prefix, index), lines, path)

@@ -8,6 +8,8 @@ from validation.expectations import run_expectations
 
 scenarios_contract = contract_check("scenarios")
 elicitation_plan_contract = contract_check("elicitation_plan")
+recorded_questions_contract = contract_check("recorded_questions")
+recorded_answers_contract = contract_check("recorded_answers")
 reasoning_traces_contract = contract_check("reasoning_traces")
 
 

@@ -4,9 +4,14 @@ import altair as alt
 import dagster as dg
 import polars as pl
 
+from assets.sources.catalogue import open_catalogue
 from assets.traces.elicitation import run_elicitation
 from assets.traces.panel import choose_panel
 from assets.traces.plan import plan_elicitation
+from assets.traces.recorded_answers.as_traces import as_traces
+from assets.traces.recorded_answers.codebook import find_recorded_codebooks
+from assets.traces.recorded_answers.importing import import_recorded_answers
+from assets.traces.recorded_answers.questions import recorded_questions_table
 from assets.traces.scenario_files import read_scenarios
 from assets.traces.scenario_table import scenarios_table
 from assets.traces.teachers import TeacherEndpoint, open_teacher
@@ -78,8 +83,52 @@ def elicitation_plan(
 
 
 @dg.asset(
+    **table_options("recorded_questions"),
+    description="Questions that recorded answers answer: wording, options in order, scale, embeddings; from codebooks.",
+)
+def recorded_questions(platform: Platform) -> pl.DataFrame:
+    """Reads the codebooks of recorded answers."""
+    return recorded_questions_table(find_recorded_codebooks(platform.settings.data_dir))
+
+
+@dg.asset(
+    **table_options("recorded_answers"),
+    description="Answers that LLMs gave to survey items as personas of real respondents, beside these people's own.",
+)
+def recorded_answers(
+    context: dg.AssetExecutionContext, platform: Platform, survey_respondents: pl.DataFrame
+) -> dg.Output[pl.DataFrame]:
+    """Imports every set of recorded answers whose files are at hand, and says which are not."""
+    settings = platform.settings
+    recorded = import_recorded_answers(
+        find_recorded_codebooks(settings.data_dir), open_catalogue(settings), survey_respondents
+    )
+    for use in recorded.uses:
+        context.log.info(f"{use['title']}: {use['num_answers']:,} answers, {use['num_left_out']:,} rows left out")
+    for name, sources in recorded.absent.items():
+        context.log.warning(
+            f"Recorded answers {name} are not at hand: no file of {', '.join(sources)}. The table lacks them; set "
+            "POPULACE_DATA_MIRROR to a folder that holds them (docs/data.md)."
+        )
+    answers = recorded.answers
+    platform.records.write("recorded_answers", {"sources": list(recorded.uses), "absent": recorded.absent})
+    return dg.Output(
+        answers,
+        metadata={
+            "sources": dg.MetadataValue.json([dict(use) for use in recorded.uses]),
+            "not_at_hand": dg.MetadataValue.json({name: list(found) for name, found in recorded.absent.items()}),
+            "num_models": answers["model"].n_unique(),
+            "num_failed": answers.filter(pl.col("validation_status") == "failed").height,
+            "num_refusals": int(answers["is_refusal"].sum()),
+            "num_with_human_answer": answers["human_option"].count(),
+        },
+    )
+
+
+@dg.asset(
     **table_options("reasoning_traces", kinds=("openai",), pool=POOL),
-    description="What the teacher answered for every agent of the panel at every timestep; failures and refusals stay.",
+    description="What the teacher answered for every agent of the panel at every timestep, then recorded answers; "
+    "failures and refusals stay.",
 )
 def reasoning_traces(
     context: dg.AssetExecutionContext,
@@ -90,8 +139,9 @@ def reasoning_traces(
     agents: pl.DataFrame,
     ties: pl.DataFrame,
     media_sources: pl.DataFrame,
+    recorded_answers: pl.DataFrame,
 ) -> dg.Output[pl.DataFrame]:
-    """Carries out the plan through the ledger, so that nothing is paid for twice."""
+    """Carries out the plan through the ledger, so that nothing is paid for twice; appends the recorded answers."""
     settings = platform.settings
     teacher = open_teacher(teacher_endpoint(settings), survey_respondents)
     elicitation = run_elicitation(
@@ -118,8 +168,9 @@ def reasoning_traces(
     )
     failed = elicitation.traces.filter(pl.col("validation_status") == "failed").height
     return dg.Output(
-        elicitation.traces,
+        pl.concat([elicitation.traces, as_traces(recorded_answers)]),
         metadata={
+            "num_recorded": recorded_answers.height,
             "teacher": teacher.label,
             "model": teacher.model,
             "num_asked": elicitation.num_asked,

@@ -281,6 +281,7 @@ async def _ask_draw(
     request_seed = (int(custom_ids[1][:8], 16) ^ seed) & 0x7FFFFFFF
     row: dict[str, Any] = {
         "custom_id": custom_ids[1],
+        "kind": "rollout",
         "scenario_id": question["scenario_id"],
         "question_id": question["name"],
         "agent_id": agent_id,

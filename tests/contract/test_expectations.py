@@ -45,6 +45,7 @@ def traces() -> pl.DataFrame:
         dict.fromkeys(schema_of("reasoning_traces"))
         | {
             "custom_id": f"id-{agent}",
+            "kind": "rollout",
             "scenario_id": "reform",
             "question_id": "support",
             "agent_id": agent,

@@ -90,10 +90,25 @@ REASONING_TRACES = TableContract(
     group="traces",
     row="teacher answer for one agent at one timestep",
     columns={
-        "custom_id": column(pl.String, "custom_id of the classification request"),
-        "scenario_id": column(pl.String, "scenario"),
+        "custom_id": column(pl.String, "custom_id of the classification request, or of the recorded answer"),
+        "kind": column(
+            pl.String,
+            "rollout: asked step by step as an agent; recorded: imported answer of a persona written from a respondent",
+            one_of(("rollout", "recorded")),
+        ),
+        "scenario_id": column(pl.String, "scenario; for recorded answers, the set of questions"),
         "question_id": column(pl.String, "question that was answered"),
-        "agent_id": column(pl.Int64, "agent that the persona describes", NOT_NEGATIVE),
+        "agent_id": column(
+            pl.Int64, "agent that the persona describes; null for recorded answers", NOT_NEGATIVE, nullable=True
+        ),
+        "respondent_id": column(
+            pl.String, "respondent that the persona was written from; null in rollouts", nullable=True
+        ),
+        "human_option": column(
+            pl.String,
+            "what this respondent answered to the same item; null in rollouts or where not asked",
+            nullable=True,
+        ),
         "timestep": column(pl.Int32, "timestep, 0 before any event", NOT_NEGATIVE),
         "draw": column(pl.Int32, "0 for the first answer, then redraws", NOT_NEGATIVE),
         "repeat_group": column(pl.String, "scenario, agent and timestep, shared by redraws"),
@@ -122,18 +137,26 @@ REASONING_TRACES = TableContract(
         "rationale": column(pl.String, "reasons given, private", nullable=True),
         "teacher": column(pl.String, "embedded, recorded or the endpoint's host"),
         "model": column(pl.String, "model that answered"),
-        "prompt_hash": column(pl.String, "sha256 of the prompt templates"),
-        "schema_hash": column(pl.String, "sha256 of the answer schema"),
-        "seed": column(pl.Int64, "seed sent with the request"),
-        "prompt_tokens": column(pl.Int64, "tokens of both prompts", NOT_NEGATIVE),
-        "cached_tokens": column(pl.Int64, "prompt tokens served from the cache", NOT_NEGATIVE),
-        "completion_tokens": column(pl.Int64, "tokens of both answers", NOT_NEGATIVE),
-        "cost_usd": column(pl.Float64, "cost of both requests", NOT_NEGATIVE),
-        "latency_ms": column(pl.Float64, "time both requests took", NOT_NEGATIVE),
+        "prompt_hash": column(pl.String, "sha256 of the prompt templates, or of the recorded file"),
+        "schema_hash": column(pl.String, "sha256 of the answer schema, or of the codebook"),
+        "seed": column(pl.Int64, "seed sent with the request; null where it is not known", nullable=True),
+        "prompt_tokens": column(pl.Int64, "tokens of both prompts; null where not known", NOT_NEGATIVE, nullable=True),
+        "cached_tokens": column(
+            pl.Int64, "prompt tokens served from the cache; null where not known", NOT_NEGATIVE, nullable=True
+        ),
+        "completion_tokens": column(
+            pl.Int64, "tokens of both answers; null where not known", NOT_NEGATIVE, nullable=True
+        ),
+        "cost_usd": column(
+            pl.Float64, "cost of both requests; null where it is not known", NOT_NEGATIVE, nullable=True
+        ),
+        "latency_ms": column(
+            pl.Float64, "time both requests took; null where it is not known", NOT_NEGATIVE, nullable=True
+        ),
         "is_refusal": column(pl.Boolean, "whether the teacher refused"),
         "validation_status": column(pl.String, "how the answer passed", one_of(("valid", "repaired", "failed"))),
     },
-    key=("scenario_id", "question_id", "agent_id", "timestep", "draw", "model"),
+    key=("scenario_id", "question_id", "agent_id", "respondent_id", "timestep", "draw", "model"),
     rules=(
         sums_to_one("option_probabilities"),
         list_within("channels", -1.0, 1.0),
@@ -141,4 +164,61 @@ REASONING_TRACES = TableContract(
     ),
 )
 
-CONTRACTS = (SCENARIOS, ELICITATION_PLAN, REASONING_TRACES)
+RECORDED_QUESTIONS = TableContract(
+    name="recorded_questions",
+    group="traces",
+    row="question of a set of recorded answers",
+    columns={
+        "scenario_id": column(pl.String, "set of questions, named like a scenario"),
+        "question_id": column(pl.String, "question"),
+        "variable": column(pl.String, "name of the item in the recorded files"),
+        "text": column(pl.String, "wording of the question"),
+        "options": column(pl.List(pl.String), "option labels, in order"),
+        "option_scores": column(pl.List(pl.Float64), "position of each option on −1…1"),
+        "scale": column(pl.String, "nominal or ordinal", one_of(("nominal", "ordinal"))),
+        "item": column(
+            pl.String,
+            "survey item, without the item_ prefix, that the respondents answered; null where not asked",
+            nullable=True,
+        ),
+        "note": column(pl.String, "what to keep in mind, for example wordings that differ; empty otherwise"),
+        "text_encoder": column(pl.String, "encoder that made the embeddings"),
+        "text_embedding": column(pl.List(pl.Float32), "embedding of the wording"),
+        "option_embeddings": column(pl.List(pl.List(pl.Float32)), "embedding per option"),
+    },
+    key=("scenario_id", "question_id"),
+    rules=(list_within("option_scores", -1.0, 1.0),),
+)
+
+RECORDED_ANSWERS = TableContract(
+    name="recorded_answers",
+    group="traces",
+    row="recorded answer of one model as one persona to one question",
+    columns={
+        "custom_id": column(pl.String, "sha256 of set, model, question, persona and draw"),
+        "scenario_id": column(pl.String, "set of questions, as in recorded_questions"),
+        "question_id": column(pl.String, "question, as in recorded_questions"),
+        "model": column(pl.String, "model that answered, as the file names it"),
+        "persona_id": column(pl.Int64, "number of the persona in the file", NOT_NEGATIVE),
+        "respondent_id": column(pl.String, "respondent that the persona was written from, as in survey_respondents"),
+        "persona": column(pl.String, "text that the model was given; null where it is not at hand", nullable=True),
+        "draw": column(pl.Int32, "0 for the first answer, then redraws", NOT_NEGATIVE),
+        "option": column(pl.String, "option that the model chose; null where no option could be read", nullable=True),
+        "human_option": column(
+            pl.String,
+            "what the respondent answered to the same item; null where not asked or not answered",
+            nullable=True,
+        ),
+        "raw_answer": column(pl.String, "what the model wrote", nullable=True),
+        "prompt_tokens": column(pl.Int64, "tokens of the prompt", NOT_NEGATIVE, nullable=True),
+        "completion_tokens": column(pl.Int64, "tokens of the answer", NOT_NEGATIVE, nullable=True),
+        "is_refusal": column(pl.Boolean, "whether the model refused"),
+        "validation_status": column(pl.String, "whether an option could be read", one_of(("valid", "failed"))),
+        "source_sha256": column(pl.String, "sha256 of the recorded file"),
+        "codebook_sha256": column(pl.String, "sha256 of the codebook"),
+    },
+    key=("scenario_id", "question_id", "persona_id", "draw", "model"),
+    may_be_empty=True,
+)
+
+CONTRACTS = (SCENARIOS, ELICITATION_PLAN, RECORDED_QUESTIONS, RECORDED_ANSWERS, REASONING_TRACES)

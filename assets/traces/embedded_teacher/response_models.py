@@ -98,7 +98,7 @@ def _fit_item(respondents: pl.DataFrame, column: str) -> ItemModel | None:
     ).to_numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = LogisticRegression(C=1.0, max_iter=300).fit(
+        fitted = LogisticRegression(C=1.0, max_iter=100, solver="newton-cholesky").fit(
             design_RF, rows[column].to_numpy(), sample_weight=rows["design_weight"].to_numpy()
         )
     coefficient_OF, intercept_O = fitted.coef_, fitted.intercept_

@@ -180,6 +180,7 @@ def _traces(agents: pl.DataFrame, ties: pl.DataFrame, scenario_id: str, rng: np.
                 {
                     **dict.fromkeys(_columns("reasoning_traces")),
                     "custom_id": key,
+                    "kind": "rollout",
                     "scenario_id": scenario_id,
                     "question_id": "support",
                     "agent_id": agent,

@@ -134,6 +134,7 @@ def make_traces(generator: np.random.Generator, agents: pl.DataFrame) -> pl.Data
                         dict.fromkeys(schema_of("reasoning_traces"))
                         | {
                             "custom_id": f"{scenario}-{timestep}-{agent}-{draw}",
+                            "kind": "rollout",
                             "scenario_id": scenario,
                             "question_id": "support",
                             "agent_id": agent,
