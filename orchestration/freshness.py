@@ -140,6 +140,12 @@ LINEAGE: tuple[Stage, ...] = (
         ("outcomes", "agents", "survey_respondents", "calibrated_respondents", "population_margins", "scenarios"),
         ("seed",),
     ),
+    Stage(
+        "recorded_agreement",
+        "evidence",
+        ("recorded_answers", "recorded_questions", "survey_respondents"),
+        ("seed",),
+    ),
     Stage("benchmark_scores", "evidence", ("agents", "ties", "graph_statistics")),
     Stage(
         "validation_report",
@@ -158,6 +164,7 @@ LINEAGE: tuple[Stage, ...] = (
             "reasoning_profiles",
             "intervention_surface",
             "teacher_agreement",
+            "recorded_agreement",
             "survey_calibration",
             "benchmark_scores",
             "occupation_exposure",

@@ -9,6 +9,7 @@ from orchestration.table_assets import contract_check
 from validation.report import read_figures
 
 teacher_agreement_contract = contract_check("teacher_agreement")
+recorded_agreement_contract = contract_check("recorded_agreement")
 survey_calibration_contract = contract_check("survey_calibration")
 benchmark_scores_contract = contract_check("benchmark_scores")
 

@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from assets.evidence.benchmarks import score_benchmarks
+from assets.evidence.recorded_agreement import recorded_agreement as agree_with_people
 from assets.evidence.report import build_report
 from assets.evidence.run_record import read_context
 from assets.evidence.survey_calibration import survey_calibration as calibrate_on_surveys
@@ -38,6 +39,34 @@ def teacher_agreement(
             **{f"tvd_{model}": value for model, value in values.items()},
             "tvd_noise_floor": overall["noise_floor"][0],
             "plot": plot(plot_png(model_bars(overall))),
+        },
+    )
+
+
+@dg.asset(
+    **table_options("recorded_agreement"),
+    description="Recorded answers of LLMs against those of the people they were asked to be, by item, with baselines.",
+)
+def recorded_agreement(
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    recorded_answers: pl.DataFrame,
+    recorded_questions: pl.DataFrame,
+    survey_respondents: pl.DataFrame,
+) -> dg.Output[pl.DataFrame]:
+    """Compares every recorded model with its people."""
+    if recorded_answers.is_empty():
+        context.log.warning(
+            "No recorded answers are at hand, so nothing is compared (docs/how-to/import-recorded-answers.md)."
+        )
+    scores = agree_with_people(recorded_answers, recorded_questions, survey_respondents, platform.recipe.seed)
+    means = scores.filter((pl.col("question_id") == "all") & (pl.col("metric") == "tvd"))
+    return dg.Output(
+        scores,
+        metadata={
+            "available": not recorded_answers.is_empty(),
+            "num_questions": scores["question_id"].n_unique(),
+            **{f"tvd_{model}": value for model, value in means.select("model", "value").iter_rows()},
         },
     )
 

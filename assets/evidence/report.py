@@ -1,6 +1,7 @@
 """The validation report: one self-contained HTML page in which every figure shows the SQL that recomputes it."""
 
 from assets.evidence import report_evidence as evidence
+from assets.evidence import report_recorded as recorded
 from assets.evidence import report_sections as simulated
 from assets.evidence import report_workforce as workforce
 from assets.evidence.report_context import ReportContext
@@ -30,6 +31,7 @@ def build_report(query: Query, context: ReportContext) -> str:
         simulated.population_section(query, context),
         simulated.society_section(query, context),
         simulated.traces_section(query, context),
+        recorded.recorded_section(query, context),
         evidence.student_section(query, context),
         evidence.survey_section(query, context),
         simulated.effects_section(query, context),

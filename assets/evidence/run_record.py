@@ -36,6 +36,7 @@ def read_context(settings: Settings, recipe: Recipe, run_id: str) -> ReportConte
     uses = [
         *records.read("data_sources").get("surveys", []),
         *records.read("margin_sources").get("margins", []),
+        *records.read("recorded_answers").get("sources", []),
         *workforce.get("sources", []),
     ]
     asked = "select distinct teacher from reasoning_traces where kind = 'rollout' order by 1"

@@ -111,10 +111,14 @@ def recorded_answers(
             "POPULACE_DATA_MIRROR to a folder that holds them (docs/data.md)."
         )
     answers = recorded.answers
-    platform.records.write("recorded_answers", {"sources": list(recorded.uses), "absent": recorded.absent})
+    platform.records.write(
+        "recorded_answers",
+        {"available": not answers.is_empty(), "sources": list(recorded.uses), "absent": recorded.absent},
+    )
     return dg.Output(
         answers,
         metadata={
+            "available": not answers.is_empty(),
             "sources": dg.MetadataValue.json([dict(use) for use in recorded.uses]),
             "not_at_hand": dg.MetadataValue.json({name: list(found) for name, found in recorded.absent.items()}),
             "num_models": answers["model"].n_unique(),

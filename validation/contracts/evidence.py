@@ -54,4 +54,32 @@ BENCHMARK_SCORES = TableContract(
     key=("benchmark", "slice"),
 )
 
-CONTRACTS = (TEACHER_AGREEMENT, SURVEY_CALIBRATION, BENCHMARK_SCORES)
+RECORDED_AGREEMENT = TableContract(
+    name="recorded_agreement",
+    group="evidence",
+    row="recorded question × metric × model",
+    columns={
+        "scenario_id": column(pl.String, "set of questions, as in recorded_questions"),
+        "question_id": column(pl.String, "question, or all for the mean over questions with equal wording"),
+        "metric": column(
+            pl.String,
+            "distance or agreement between the model's answers and the people's own",
+            one_of(("tvd", "w1_ordinal", "dispersion_ratio", "tail_survival", "same_answer")),
+        ),
+        "model": column(pl.String, "model whose answers were recorded, or a baseline"),
+        "role": column(
+            pl.String, "whether the model is a recorded teacher or a baseline", one_of(("teacher", "baseline"))
+        ),
+        "value": column(pl.Float64, "value of the metric", nullable=True),
+        "lower": column(pl.Float64, "lower end of the 95 % interval", nullable=True),
+        "upper": column(pl.Float64, "upper end of the 95 % interval", nullable=True),
+        "noise_floor": column(pl.Float64, "what as many resampled people score against themselves", nullable=True),
+        "is_higher_better": column(pl.Boolean, "direction of the metric; null where one is best", nullable=True),
+        "num_observations": column(pl.Int64, "people behind the figure; questions behind a mean", NOT_NEGATIVE),
+        "note": column(pl.String, "why a figure is missing or to be read with care", nullable=True),
+    },
+    key=("scenario_id", "question_id", "metric", "model"),
+    may_be_empty=True,
+)
+
+CONTRACTS = (TEACHER_AGREEMENT, RECORDED_AGREEMENT, SURVEY_CALIBRATION, BENCHMARK_SCORES)

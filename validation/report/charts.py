@@ -94,6 +94,28 @@ def model_bars(frame: pl.DataFrame) -> dict[str, Any]:
     return _finished(bars + intervals + floor, height=30 * max(3, frame.height))
 
 
+def distance_matrix(frame: pl.DataFrame) -> dict[str, Any]:
+    """Distances as a matrix of questions by model, darker for larger ones.
+
+    Columns: question, model, tvd, lower, upper, noise_floor.
+    """
+    cells = (
+        alt.Chart(frame)
+        .mark_rect()
+        .encode(
+            x=alt.X("model:N", title=None, axis=alt.Axis(labelAngle=-30, labelLimit=220)),
+            y=alt.Y("question:N", title=None, axis=alt.Axis(labelLimit=260)),
+            color=alt.Color("tvd:Q", title="distance", scale=alt.Scale(scheme="blues", domainMin=0)),
+            tooltip=[
+                "question",
+                "model",
+                *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ("tvd", "lower", "upper", "noise_floor")),
+            ],
+        )
+    )
+    return _finished(cells, height=14 * max(4, frame["question"].n_unique()))
+
+
 def degree_distribution(frame: pl.DataFrame) -> dict[str, Any]:
     """Share of agents by number of social ties.
 
