@@ -1,6 +1,5 @@
 """Recorded answers: codebooks applied to files, the link to respondents, and rows of reasoning_traces."""
 
-import os
 from pathlib import Path
 
 import polars as pl
@@ -211,11 +210,10 @@ def test_questions_carry_wording_scale_and_embeddings() -> None:
 
 
 @pytest.mark.data
-def test_four_recorded_llms_lead_to_the_respondents_that_their_personas_describe(tmp_path: Path) -> None:
-    mirror = os.environ.get("POPULACE_DATA_MIRROR")
-    if not mirror:
-        pytest.skip("POPULACE_DATA_MIRROR is not set")
-    catalogue = DataCatalogue(None, Path(mirror), tmp_path)
+def test_four_recorded_llms_lead_to_the_respondents_that_their_personas_describe(
+    data_mirror: Path, tmp_path: Path
+) -> None:
+    catalogue = DataCatalogue(None, data_mirror, tmp_path)
     people = load_respondents(catalogue, ["gss_2024"]).frame
     answers = import_recorded_answers(find_recorded_codebooks(None), catalogue, people).answers
 
