@@ -16,7 +16,15 @@ from assets.traces.asking import Asker, all_of, is_fatal
 from assets.traces.ledger import Answer, Ledger
 from assets.traces.personas import render_personas
 from assets.traces.plan import first_questions
-from assets.traces.prompts import Step, prompt_hash, render_event, render_step, render_system, schema_hash
+from assets.traces.prompts import (
+    Step,
+    prompt_hash,
+    render_event,
+    render_statement,
+    render_step,
+    render_system,
+    schema_hash,
+)
 from assets.traces.teachers import Teacher
 from validation.contracts import CONTRACTS
 from validation.exposure import exposed_agents
@@ -133,7 +141,7 @@ async def _ask_all(
             minds = {agent_id: Mind() for agent_id in society.panel["agent_id"]}
             reached = _Reached(society, seed)
             for (timestep,), requests in planned.sort("timestep").group_by("timestep", maintain_order=True):
-                shown = reached.lines(_active(events, watch, int(str(timestep))))
+                shown = reached.lines(_active(events, watch, int(str(timestep))), question)
                 rows += await _ask_step(asker, question, int(str(timestep)), requests, shown, minds, society, seed)
                 watch.observe(int(str(timestep)), question, minds)
                 if time.monotonic() - last > PROGRESS_SECONDS:
@@ -157,7 +165,9 @@ class _Reached:
         self.seed = seed
         self.reached_by: dict[str, np.ndarray] = {}
 
-    def lines(self, active: Sequence[Mapping[str, Any]]) -> dict[int, list[tuple[str, str]]]:
+    def lines(
+        self, active: Sequence[Mapping[str, Any]], question: Mapping[str, Any]
+    ) -> dict[int, list[tuple[str, str]]]:
         """Per agent, the names and lines of the active events that reach it."""
         shown: dict[int, list[tuple[str, str]]] = {}
         for event in active:
@@ -165,7 +175,7 @@ class _Reached:
                 self.reached_by[event["name"]] = exposed_agents(
                     event, self.society.panel, self.society.ties, self.society.media_sources, self.seed
                 )
-            line = render_event(event)
+            line = render_event(event, question)
             for agent_id in self.society.panel["agent_id"].to_numpy()[self.reached_by[event["name"]]]:
                 shown.setdefault(int(agent_id), []).append((event["name"], line))
         return shown
@@ -273,7 +283,7 @@ async def _ask_draw(
     step = Step(
         timestep,
         exposures=[line for _, line in events],
-        statements=[f"- person {other} ({kind}): {statement}" for other, kind, statement in heard],
+        statements=[render_statement(other, kind, str(statement)) for other, kind, statement in heard],
         memories=[f"- {text}" for text in memories],
         state=state,
     )
@@ -312,9 +322,10 @@ async def _ask_draw(
         bought.append(reaction)
         if _is_refusal(reaction):
             return row | _refused(reaction) | all_of(bought)
+        row["reaction"] = reaction.content
         messages = [
             {"role": "system", "content": render_system(question, "classification")},
-            {"role": "user", "content": f"{user}\n\n## What the person said\n{reaction.content}"},
+            {"role": "user", "content": f"{user}\n\n## What the person thinks and says\n{reaction.content}"},
         ]
         row |= await _classify(asker, custom_ids[1], messages, request_seed, list(question["options"]), bought)
         if row["channels"] is not None:

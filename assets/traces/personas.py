@@ -4,10 +4,21 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from assets.traces.wordings import DERIVED, load_wordings
 from validation.attributes import ATTRIBUTES
 
-RELATIVE_ATTRIBUTES = ("age_group", "income_group", "ideology")
-"""Ordinal attributes for which the persona also says how many people stand below."""
+AGE = "age"
+RELATIVE_ATTRIBUTES = ("ideology", "income_group", "religion_importance")
+"""Ordinal attributes for which the persona also says how many people stand below and above; age always does."""
+
+COMPARATIVES = {
+    AGE: ("older", "younger"),
+    "ideology": ("more conservative", "more liberal"),
+    "income_group": ("higher", "lower"),
+    "religion_importance": ("more", "less"),
+}
+POSITION = " ("
+"""What begins the relative position in a line; no wording of a level holds it."""
 
 
 def render_personas(people: pl.DataFrame, population: pl.DataFrame) -> dict[int, str]:
@@ -18,27 +29,42 @@ def render_personas(people: pl.DataFrame, population: pl.DataFrame) -> dict[int,
         population: rows of `agents` that relative positions refer to.
 
     Returns:
-        Lines "- name: value"; relative attributes carry the percentage of the population that stands below.
+        Lines "- label: words"; relative attributes carry the percentages of the population below and above.
     """
-    below = {name: _share_below(population, name) for name in RELATIVE_ATTRIBUTES}
-    return {row["agent_id"]: _persona(row, below) for row in people.iter_rows(named=True)}
-
-
-def _persona(row: Mapping[str, object], below: Mapping[str, Mapping[str, float]]) -> str:
-    lines = [f"- person: {row['agent_id']}", f"- age: {row['age']}"]
+    wordings = load_wordings()
+    levels = {attribute.name: attribute.levels for attribute in ATTRIBUTES}
+    positions = {name: _positions(population[name], levels[name], name) for name in RELATIVE_ATTRIBUTES}
+    positions[AGE] = _positions(population[AGE], sorted(population[AGE].unique()), AGE)
+    described: dict[str, dict[str, str]] = {}
     for attribute in ATTRIBUTES:
-        level = str(row[attribute.name])
-        share = below.get(attribute.name, {}).get(level)
-        position = "" if share is None else f" (above {100 * share:.0f} % of the population)"
-        lines.append(f"- {attribute.name}: {level}{position}")
-    return "\n".join(lines)
+        if attribute.name not in DERIVED:
+            wording, position = wordings.attributes[attribute.name], positions.get(attribute.name, {})
+            described[attribute.name] = {
+                level: f"- {wording.label}: {wording.words(level)}{position.get(level, '')}"
+                for level in attribute.levels
+            }
+    columns = [people[name].to_list() for name in described]
+    lines = list(described.values())
+    return {
+        agent_id: "\n".join(
+            (
+                f"- person: {agent_id}",
+                f"- age: {age}{positions[AGE].get(age, '')}",
+                *(line_of[level] for line_of, level in zip(lines, levels_of_person, strict=True)),
+            )
+        )
+        for agent_id, age, *levels_of_person in zip(people["agent_id"], people[AGE], *columns, strict=True)
+    }
 
 
-def _share_below(population: pl.DataFrame, name: str) -> dict[str, float]:
-    levels = next(attribute.levels for attribute in ATTRIBUTES if attribute.name == name)
-    counts = dict(population.group_by(name).len().iter_rows())
-    shares, running = {}, 0
-    for level in levels:
-        shares[level] = running / max(population.height, 1)
-        running += counts.get(level, 0)
-    return shares
+def _positions(values: pl.Series, ordered: tuple[str, ...] | list[int], name: str) -> Mapping[object, str]:
+    """Per value, how much of the population stands strictly below and strictly above."""
+    above_word, below_word = COMPARATIVES[name]
+    counts = dict(values.value_counts().iter_rows())
+    total, running, found = max(len(values), 1), 0, {}
+    for value in ordered:
+        here = counts.get(value, 0)
+        below, above = round(100 * running / total), round(100 * (total - running - here) / total)
+        found[value] = f"{POSITION}{above_word} than {below} % of the population, {below_word} than {above} %)"
+        running += here
+    return found

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from assets.traces.wordings import lean_in_words, load_wordings, nearest
 from validation.channels import channel_names, load_channels
 
 FOLDER = Path(__file__).with_name("prompts")
@@ -48,9 +49,11 @@ def answer_schema() -> dict[str, Any]:
 
 @cache
 def prompt_hash() -> str:
-    """sha256 of all templates and of the channels' wordings."""
-    wordings = "\n".join(f"{item.name}|{item.definition}|{item.low}|{item.high}" for item in load_channels())
-    return hashlib.sha256("\n\n".join([*(template(name) for name in TEMPLATES), wordings]).encode()).hexdigest()
+    """sha256 of all templates, of the wordings file and of the channels' wordings."""
+    channels = "\n".join(f"{item.name}|{item.definition}|{item.low}|{item.high}" for item in load_channels())
+    wordings = (FOLDER / "wordings.yaml").read_text(encoding="utf-8")
+    parts = [*(template(name) for name in TEMPLATES), wordings, channels]
+    return hashlib.sha256("\n\n".join(parts).encode()).hexdigest()
 
 
 @cache
@@ -93,12 +96,24 @@ def render_step(persona: str, unit: str, step: Step, options: Sequence[str]) -> 
     )
 
 
-def render_event(event: Mapping[str, Any]) -> str:
-    """The line by which an event is shown."""
-    return (
-        f"- {event['name']} | {event['source_type']} {event['source_name']} by {event['channel']} | "
-        f"leans {event['valence']:+.2f} | credibility {event['credibility']:.2f} | {event['framing']}: {event['text']}"
-    )
+def render_event(event: Mapping[str, Any], question: Mapping[str, Any]) -> str:
+    """The line by which an event is shown: who speaks, for which option and how far, how believable, and what.
+
+    Args:
+        event: a row of `scenarios` of kind event or trigger.
+        question: the row of the question that is asked; its options name the sides.
+    """
+    scores = list(question["option_scores"])
+    options = list(question["options"])
+    lean = lean_in_words(event["valence"], options[scores.index(max(scores))], options[scores.index(min(scores))])
+    credibility = nearest(load_wordings().credibility, event["credibility"])
+    source = f"{event['source_name']} ({event['source_type']}, by {event['channel'].replace('_', ' ')})"
+    return f"- {event['name']}: {source} {lean}; {credibility}. {_sentence(event['framing'])} {event['text']}"
+
+
+def render_statement(agent_id: int, tie_type: str, statement: str) -> str:
+    """The line by which a neighbour's public statement is shown."""
+    return f"- person {agent_id} ({tie_type.replace('_', ' ')}): {' '.join(statement.split())}"
 
 
 def _render_state(state: tuple[Sequence[float], Sequence[float]] | None, options: Sequence[str]) -> str:
@@ -107,3 +122,8 @@ def _render_state(state: tuple[Sequence[float], Sequence[float]] | None, options
     channels = ", ".join(f"{name} {value:+.2f}" for name, value in zip(channel_names(), state[0], strict=True))
     answers = ", ".join(f"{option} {value:.2f}" for option, value in zip(options, state[1], strict=True))
     return f"- channels: {channels}\n- answer: {answers}"
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assets.traces.answers import MalformedAnswer, read_answer
 from assets.traces.embedded_teacher.appraisal import Event, Memory, Person, answer_probabilities, appraise, meet
-from assets.traces.embedded_teacher.reading import read_situation
+from assets.traces.embedded_teacher.reading import AskedQuestion, read_situation
 from assets.traces.prompts import Step, render_event, render_step
 from validation.attributes import ATTRIBUTES
 from validation.channels import channel_names
@@ -113,6 +113,9 @@ def test_shifts_change_log_odds_by_the_difference_of_scores(weights, shift) -> N
     assert after - before == pytest.approx(2.0 * shift, abs=1e-9)
 
 
+ASKED = AskedQuestion("s", "q", None, ("yes", "no"), (1.0, -1.0), is_classification=True, unit="week")
+
+
 @given(
     signed,
     unit,
@@ -125,14 +128,15 @@ def test_what_is_rendered_is_what_is_read(valence, credibility, source, channel,
         {
             "name": "the-news", "source_name": "a paper by | someone by night", "source_type": source,
             "channel": channel, "valence": valence, "credibility": credibility, "framing": "f", "text": "t",
-        }
+        },
+        {"options": ["yes", "no"], "option_scores": [1.0, -1.0]},
     )  # fmt: skip
     step = Step(4, exposures=[line], state=(state, (0.25, 0.75)))
-    read = read_situation(render_step("- person: 7\n- age: 30", "week", step, ["yes", "no"]))
+    read = read_situation(render_step("- person: 7\n- age: 30", "week", step, ["yes", "no"]), ASKED)
     (event,) = read.events
     assert (event.name, event.source_type, event.channel) == ("the-news", source, channel)
-    assert event.valence == pytest.approx(valence, abs=0.0051)
-    assert event.credibility == pytest.approx(credibility, abs=0.0051)
+    assert event.valence == pytest.approx(valence, abs=0.101)  # half the step between two words
+    assert event.credibility == pytest.approx(credibility, abs=0.101)
     assert read.timestep == 4
     assert read.channels is not None
     assert list(read.channels.values()) == pytest.approx(state, abs=0.0051)

@@ -117,6 +117,11 @@ REASONING_TRACES = TableContract(
         "neighbour_ids": column(pl.List(pl.Int64), "agents whose statements were shown"),
         "neighbour_statements": column(pl.List(pl.String), "what they said, in the same order"),
         "retrieved_memories": column(pl.List(pl.String), "memories that were shown"),
+        "reaction": column(
+            pl.String,
+            "what the person thinks and says, as played in the first pass; never shown to others",
+            nullable=True,
+        ),
         "channels": column(pl.List(pl.Float32), "anchored channels after the step, in file order", nullable=True),
         "channel_deltas": column(pl.List(pl.Float32), "change of each channel", nullable=True),
         "channel_confidence": column(pl.List(pl.Float32), "confidence in each channel, 0 to 1", nullable=True),

@@ -4,9 +4,12 @@ It serves chat completions and the list of models in the wire format of the Open
 It is a statistical stand-in and not an LLM: it understands this project's prompts only and says so in its model's name.
 """
 
+import hashlib
 import json
 import random
 import time
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from assets.traces.embedded_teacher.appraisal import Appraisal, appraise, meet
+from assets.traces.embedded_teacher.appraisal import appraise, meet
 from assets.traces.embedded_teacher.reading import (
     AskedQuestion,
     Situation,
@@ -22,12 +25,10 @@ from assets.traces.embedded_teacher.reading import (
     read_question,
     read_situation,
 )
+from assets.traces.embedded_teacher.replies import classification, reaction_text, reply_of
 from assets.traces.embedded_teacher.response_models import ResponseModels
-from validation.channels import channel_names
 
 MODEL_FAMILY = "populace-embedded-teacher"
-CHANNEL_NOISE = 0.04
-ANSWER_NOISE = 0.12
 LEANING_BY_IDEOLOGY = {
     "very_liberal": 0.6,
     "liberal": 0.35,
@@ -39,8 +40,14 @@ CHARACTERS_PER_TOKEN = 4
 
 
 def model_name(models: ResponseModels) -> str:
-    """Name and version: the version changes when the response models do, so that old answers are not re-used."""
-    return f"{MODEL_FAMILY}@{models.digest[:8]}"
+    """Name and version: it changes with the response models and with the code, so that no old answer is re-used."""
+    return f"{MODEL_FAMILY}@{hashlib.sha256(f'{models.digest} {_code_digest()}'.encode()).hexdigest()[:8]}"
+
+
+@cache
+def _code_digest() -> str:
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 class EmbeddedTeacher:
@@ -60,16 +67,15 @@ class EmbeddedTeacher:
         if len(messages) < 2:
             raise UnreadablePrompt("The embedded teacher needs a system message and a user message.")
         question = read_question(messages[0]["content"])
-        situation = read_situation(messages[1]["content"])
+        situation = read_situation(messages[1]["content"], question)
         rest, basis = self._answer_at_rest(question, situation)
         identity = {"person": situation.person_id, **situation.attributes}
         person = meet(identity, question.question_id, question.options, question.scores, rest)
         score_of = dict(zip(question.options, question.scores, strict=True))
         peers = [score_of[option] for option in situation.peer_options if option in score_of]
         appraisal = appraise(person, situation.channels, situation.events, peers, situation.memories)
-        if not question.is_classification:
-            return _say(appraisal, question, situation)
-        return json.dumps(_classify(appraisal, question, situation, basis, random.Random(seed)))
+        reply = reply_of(appraisal, question, situation, basis, random.Random(seed))
+        return reaction_text(reply) if not question.is_classification else json.dumps(classification(reply))
 
     def _answer_at_rest(self, question: AskedQuestion, situation: Situation) -> tuple[list[float], str]:
         """Probabilities before any event, and what they rest on."""
@@ -109,81 +115,6 @@ def create_app(models: ResponseModels) -> Starlette:
     )
     app.state.teacher = teacher
     return app
-
-
-def _say(appraisal: Appraisal, question: AskedQuestion, situation: Situation) -> str:
-    """The free-text reaction."""
-    likeliest = question.options[max(range(len(question.options)), key=appraisal.probabilities.__getitem__)]
-    parts = [f"On {question.question_id.replace('_', ' ')} I say {likeliest}."]
-    if appraisal.pushes:
-        name, push = max(appraisal.pushes.items(), key=lambda pair: abs(pair[1]))
-        parts.append(f"{name.replace('-', ' ').capitalize()} {_strength(push)} me.")
-    if appraisal.peer_stance is not None:
-        agreement = "agree with" if appraisal.peer_stance * appraisal.lean > 0 else "see it differently from"
-        parts.append(f"I {agreement} most people around me.")
-    if situation.timestep == 0:
-        parts.append("That is how I have long seen it.")
-    return " ".join(parts)
-
-
-def _strength(push: float) -> str:
-    if abs(push) < 0.05:
-        return "did not really move"
-    return "moved" if abs(push) < 0.2 else "strongly moved"
-
-
-def _classify(
-    appraisal: Appraisal,
-    question: AskedQuestion,
-    situation: Situation,
-    basis: str,
-    draw: random.Random,
-) -> dict[str, Any]:
-    """The classification, with the noise of this draw."""
-    channels = [
-        round(min(1.0, max(-1.0, appraisal.channels[name] + draw.gauss(0.0, CHANNEL_NOISE))), 3)
-        for name in channel_names()
-    ]
-    weights = [p * 2.718281828 ** (ANSWER_NOISE * draw.gauss(0.0, 1.0)) for p in appraisal.probabilities]
-    probabilities = [weight / sum(weights) for weight in weights]
-    option = draw.choices(question.options, probabilities)[0]
-    stance = sum(p * score for p, score in zip(probabilities, question.scores, strict=True))
-    uniform = 1.0 / len(probabilities)
-    conviction = (max(probabilities) - uniform) / (1.0 - uniform)
-    courage = 0.5 + 0.5 * appraisal.channels["efficacy"]
-    salience = min(1.0, 0.1 + 2.0 * sum(abs(push) for push in appraisal.pushes.values()))
-    strongest = max(appraisal.pushes, key=lambda name: abs(appraisal.pushes[name]), default=None)
-    likeliest = question.options[max(range(len(probabilities)), key=probabilities.__getitem__)]
-    score_of = dict(zip(question.options, question.scores, strict=True))
-    trust = [
-        round(0.05 * (1.0 - abs(score_of[peer] - stance)), 3) if peer in score_of else 0.0
-        for peer in situation.peer_options
-    ]
-    reasons = [f"at rest from {basis}"]
-    reasons += [f"{name} pushed {push:+.2f}" for name, push in appraisal.pushes.items()]
-    if appraisal.peer_stance is not None:
-        reasons.append(f"people around stand at {appraisal.peer_stance:+.2f}")
-    return {
-        "channels": channels,
-        "channel_confidence": [round(0.6 + 0.3 * abs(value), 3) for value in channels],
-        "channel_evidence": "appraisal model of the embedded teacher",
-        "option_probabilities": [round(p, 5) for p in probabilities],
-        "option": option,
-        "conviction": round(conviction, 4),
-        "private_stance": round(stance, 4),
-        "public_stance": round(stance * (0.6 + 0.4 * courage), 4),
-        "statement": f"I say {likeliest}." if strongest is None else f"I say {likeliest}, because of {strongest}.",
-        "will_share": draw.random() < 0.25 + 0.5 * conviction + 0.2 * courage,
-        "attention_events": round(appraisal.attention[0], 4),
-        "attention_peers": round(appraisal.attention[1], 4),
-        "attention_memory": round(appraisal.attention[2], 4),
-        "memory_write": f"week {situation.timestep}: {strongest} moved me {appraisal.pushes[strongest]:+.2f}"
-        if strongest
-        else "",
-        "memory_salience": round(salience, 4),
-        "trust_deltas": trust,
-        "rationale": f"I lean {appraisal.lean:+.2f}: " + "; ".join(reasons) + ".",
-    }
 
 
 def _completion(body: dict[str, Any], content: str) -> dict[str, Any]:

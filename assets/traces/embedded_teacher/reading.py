@@ -5,16 +5,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from assets.traces.embedded_teacher.appraisal import Event, Memory
+from assets.traces.personas import AGE, POSITION
+from assets.traces.wordings import load_wordings
+from validation.attributes import AGE_GROUP_BOUNDS
 from validation.channels import channel_names
 
-LINE = re.compile(r"^- ([a-z_]+): (.*)$", re.MULTILINE)
+LINE = re.compile(r"^- ([A-Za-z][A-Za-z0-9_ ]*): (.*)$", re.MULTILINE)
 EVENT = re.compile(
-    r"^- (?P<name>\S+) \| (?P<type>\w+) .*? by (?P<channel>\w+) \| leans (?P<valence>[+-]\d\.\d+) \| "
-    r"credibility (?P<credibility>\d\.\d+) \|",
+    r"^- (?P<name>\S+): .*? \((?P<type>\w+), by (?P<channel>[a-z ]+)\) "
+    r"(?P<lean>takes no side|speaks (?P<strength>[a-z]+) for \"(?P<side>[^\"]*)\"); (?P<credibility>[a-z ]+)\. ",
     re.MULTILINE,
 )
 STATED = re.compile(r"I say (?P<option>.+?)(?:, because of [a-z0-9_-]+)?\.$", re.MULTILINE)
-PUSH = re.compile(r"week (?P<when>\d+): (?P<event>\S+) moved me (?P<push>[+-]\d\.\d+)")
+PUSH = re.compile(
+    r"^- (?P<unit>\w+) (?P<when>\d+): (?P<event>\S+) moved me (?P<strength>\w+) (?P<way>towards|away from) "
+)
+UNIT = re.compile(r"\bthis (?P<unit>day|week|month|quarter|year)\b")
 NUMBER = re.compile(r"[+-]\d\.\d+")
 
 
@@ -32,6 +38,12 @@ class AskedQuestion:
     options: tuple[str, ...]
     scores: tuple[float, ...]
     is_classification: bool
+    unit: str
+
+    @property
+    def favoured(self) -> str:
+        """The option with the highest score: the side of a positive valence."""
+        return self.options[self.scores.index(max(self.scores))]
 
 
 @dataclass(frozen=True)
@@ -66,11 +78,12 @@ def read_question(system: str) -> AskedQuestion:
         options=tuple(fields["options"].split(" | ")),
         scores=tuple(float(score) for score in fields["scores"].split(" | ")),
         is_classification="# Channels" in head,
+        unit=found_unit["unit"] if (found_unit := UNIT.search(head)) else "timestep",
     )
 
 
-def read_situation(user: str) -> Situation:
-    """Reads a user message.
+def read_situation(user: str, question: AskedQuestion) -> Situation:
+    """Reads a user message about a question.
 
     Raises:
         UnreadablePrompt: the person section is missing.
@@ -79,27 +92,64 @@ def read_situation(user: str) -> Situation:
     sections = dict(zip(parts[1::2], parts[2::2], strict=True))
     if "Person" not in sections:
         raise UnreadablePrompt("The user message has no '# Person' section.")
-    persona = dict(LINE.findall(sections["Person"]))
-    attributes = {name: value.split(" (above", 1)[0] for name, value in persona.items()}
+    person_id, attributes = _read_persona(sections["Person"])
     step = next((body for title, body in sections.items() if title.startswith("This ")), "")
     timestep = int(dict(LINE.findall(step)).get("timestep", "0"))
     statements = sections.get("What people around the person said", "")
     state = dict(LINE.findall(sections.get("State before", ""))).get("channels")
     return Situation(
-        person_id=attributes.pop("person", ""),
+        person_id=person_id,
         attributes=attributes,
         timestep=timestep,
         events=tuple(
-            Event(m["name"], m["type"], m["channel"], float(m["valence"]), float(m["credibility"]))
-            for m in EVENT.finditer(sections.get("What reached the person", ""))
+            _read_event(match, question) for match in EVENT.finditer(sections.get("What reached the person", ""))
         ),
         peer_options=tuple(match["option"] for match in STATED.finditer(statements)),
         num_statements=len(re.findall(r"^- person ", statements, flags=re.MULTILINE)),
-        memories=tuple(
-            Memory(match["event"], float(match["push"]), max(0, timestep - int(match["when"]) - 1))
-            for match in PUSH.finditer(sections.get("What the person remembers", ""))
-        ),
+        memories=_read_memories(sections.get("What the person remembers", ""), timestep),
         channels=None
         if state is None
         else dict(zip(channel_names(), (float(value) for value in NUMBER.findall(state)), strict=True)),
     )
+
+
+def _read_persona(section: str) -> tuple[str, dict[str, str]]:
+    """Who is described, and the levels that the persona's words stand for; the age group follows from the age."""
+    wordings = load_wordings()
+    lines = {label: words.split(POSITION, 1)[0] for label, words in LINE.findall(section)}
+    person_id = lines.pop("person", "")
+    attributes: dict[str, str] = {}
+    for label, words in lines.items():
+        name = wordings.attribute_of_label.get(label, label)
+        attributes[name] = wordings.level_of_words.get((name, words), words)
+    age = attributes.get(AGE, "")
+    if age.isdigit():
+        for group, (low, high) in AGE_GROUP_BOUNDS.items():
+            if low <= int(age) <= high:
+                attributes["age_group"] = group
+    return person_id, attributes
+
+
+def _read_event(match: re.Match[str], question: AskedQuestion) -> Event:
+    wordings = load_wordings()
+    strength = wordings.lean.get(match["strength"] or "", 0.0)
+    return Event(
+        name=match["name"],
+        source_type=match["type"],
+        channel=match["channel"].replace(" ", "_"),
+        valence=strength if match["side"] == question.favoured else -strength,
+        credibility=wordings.credibility.get(match["credibility"], 0.5),
+    )
+
+
+def _read_memories(section: str, timestep: int) -> tuple[Memory, ...]:
+    """Pushes that the embedded teacher wrote itself; what another teacher remembered in prose moves nobody here."""
+    scale = load_wordings().push
+    memories = []
+    for line in section.splitlines():
+        match = PUSH.match(line)
+        if match and match["strength"] in scale:
+            sign = 1.0 if match["way"] == "towards" else -1.0
+            age = max(0, timestep - int(match["when"]) - 1)
+            memories.append(Memory(match["event"], sign * scale[match["strength"]], age))
+    return tuple(memories)

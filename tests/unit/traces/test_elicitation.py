@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from assets.traces.asking import BudgetExceeded
 from assets.traces.elicitation import Elicitation, run_elicitation
-from assets.traces.embedded_teacher.app import CHANNEL_NOISE
 from assets.traces.embedded_teacher.appraisal import RATES
+from assets.traces.embedded_teacher.replies import CHANNEL_NOISE
 from assets.traces.ledger import Ledger
 from assets.traces.plan import plan_elicitation
 from assets.traces.scenario_schema import Scenario

@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletion
 
 from assets.traces.answers import read_answer
 from assets.traces.embedded_teacher.app import MODEL_FAMILY, create_app, model_name
-from assets.traces.embedded_teacher.reading import UnreadablePrompt, read_question, read_situation
+from assets.traces.embedded_teacher.reading import AskedQuestion, UnreadablePrompt, read_question, read_situation
 from assets.traces.embedded_teacher.response_models import ResponseModels, fit_response_models
 from assets.traces.prompts import Step, render_step, render_system
 from validation.attributes import ATTRIBUTES
@@ -28,7 +28,8 @@ QUESTION = {
     "option_scores": [1.0, -1.0],
     "timestep_unit": "week",
 }
-PERSONA = "- person: 7\n- age: 41\n- party: democrat\n- sex: male"
+ASKED = AskedQuestion("s", "tax", "tax", tuple(OPTIONS), (1.0, -1.0), is_classification=True, unit="week")
+PERSONA = "- person: 7\n- age: 41\n- party: Democrat or leaning to the Democrats\n- sex: man"
 
 
 def make_respondents(num_respondents: int = 3_000, wave: int = 2016) -> pl.DataFrame:
@@ -81,11 +82,22 @@ def test_it_speaks_the_protocol_and_answers_by_the_schema(models: ResponseModels
     assert "made answers to tax" in answer["rationale"]
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_both_passes_tell_the_same_draw(models: ResponseModels, seed: int) -> None:
+    said = str(ask(models, conversation("reaction"), seed).choices[0].message.content)
+    answer = read_answer(str(ask(models, conversation("classification"), seed).choices[0].message.content), OPTIONS)
+    assert said.endswith(f"Says: {answer['statement'] or 'nothing'}")
+    assert answer["will_share"] == bool(answer["statement"])
+
+
 def test_a_reaction_is_prose_that_states_an_option(models: ResponseModels) -> None:
     content = str(ask(models, conversation("reaction")).choices[0].message.content)
     with pytest.raises(json.JSONDecodeError):
         json.loads(content)
-    assert any(f"I say {option}." in content for option in OPTIONS)
+    thinks, says = content.split("\n")
+    assert thinks.startswith("Thinks: ")
+    assert any(f"lean to {option}" in thinks for option in OPTIONS)
+    assert says in ("Says: nothing", *(f"Says: I say {option}." for option in OPTIONS))
 
 
 def test_a_seed_fixes_an_answer_and_another_seed_gives_another(models: ResponseModels) -> None:
@@ -145,27 +157,30 @@ def test_without_a_survey_item_only_ideology_speaks(models: ResponseModels) -> N
 @pytest.mark.parametrize("reason", ["", ", because of the-news_2"])
 def test_options_are_read_back_from_statements_whatever_their_wording(option: str, reason: str) -> None:
     step = Step(1, statements=[f"- person 3 (friend): I say {option}{reason}."])
-    assert read_situation(render_step(PERSONA, "week", step, OPTIONS)).peer_options == (option,)
+    assert read_situation(render_step(PERSONA, "week", step, OPTIONS), ASKED).peer_options == (option,)
 
 
 def test_remembered_pushes_are_read_back_with_their_age() -> None:
-    step = Step(5, memories=["- week 2: the-news moved me -0.25"])
-    (memory,) = read_situation(render_step(PERSONA, "week", step, OPTIONS)).memories
-    assert (memory.event, memory.push, memory.age) == ("the-news", -0.25, 2)
+    step = Step(5, memories=['- week 2: the-news moved me clearly away from "for"', "- week 3: my brother called"])
+    (memory,) = read_situation(render_step(PERSONA, "week", step, OPTIONS), ASKED).memories
+    assert (memory.event, memory.push, memory.age) == ("the-news", -0.22, 2)
 
 
 def test_attributes_are_read_without_their_relative_position() -> None:
-    persona = "- person: 7\n- age: 41\n- ideology: liberal (above 20 % of the population)"
-    situation = read_situation(render_step(persona, "week", Step(0), OPTIONS))
+    persona = (
+        "- person: 7\n- age: 41 (older than 50 % of the population, younger than 49 %)\n"
+        "- political views: very liberal (more conservative than 0 % of the population, more liberal than 90 %)"
+    )
+    situation = read_situation(render_step(persona, "week", Step(0), OPTIONS), ASKED)
     assert situation.person_id == "7"
-    assert situation.attributes == {"age": "41", "ideology": "liberal"}
+    assert situation.attributes == {"age": "41", "age_group": "40-49", "ideology": "very_liberal"}
 
 
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(UnreadablePrompt, match="# Question"):
         read_question("You are helpful.")
     with pytest.raises(UnreadablePrompt, match="# Person"):
-        read_situation("Hello!")
+        read_situation("Hello!", ASKED)
 
 
 def mean_share(models: ResponseModels, party: str) -> float:

@@ -3,6 +3,7 @@
 After a deliberate change of the templates, write the new prompts to `snapshots/` and read the difference.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +11,21 @@ import polars as pl
 import pytest
 
 from assets.traces import prompts
-from assets.traces.prompts import Step, prompt_hash, render_event, render_step, render_system, schema_hash
+from assets.traces.personas import render_personas
+from assets.traces.prompts import (
+    Step,
+    prompt_hash,
+    render_event,
+    render_statement,
+    render_step,
+    render_system,
+    schema_hash,
+)
 from assets.traces.scenario_files import read_scenarios
 from assets.traces.scenario_table import scenarios_table
 from orchestration.settings import PROJECT_ROOT
-from validation.channels import channel_names
+from validation.attributes import ATTRIBUTES
+from validation.channels import channel_names, load_channels
 
 SNAPSHOTS = Path(__file__).with_name("snapshots")
 STATE = ([round(0.1 * index - 0.5, 2) for index in range(len(channel_names()))], (0.625, 0.375))
@@ -42,16 +53,29 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def persona() -> str:
+    """A person among three; positions follow from the two others."""
+    people = pl.DataFrame(
+        [
+            {"agent_id": 7 + index, "age": age}
+            | {item.name: item.levels[level % len(item.levels)] for item in ATTRIBUTES}
+            for index, (age, level) in enumerate([(41, 1), (30, 0), (62, 2)])
+        ]
+    )
+    return render_personas(people, people)[7]
+
+
 def user_message(ruling: pl.DataFrame) -> str:
     event = ruling.filter(pl.col("kind") == "event").row(0, named=True)
+    question = ruling.filter(pl.col("kind") == "question").row(0, named=True)
     step = Step(
         timestep=3,
-        exposures=[render_event(event)],
-        statements=["- person 12 (friend): I say yes."],
-        memories=["- week 2: ruling moved me +0.11"],
+        exposures=[render_event(event, question)],
+        statements=[render_statement(12, "friend", "I say yes.")],
+        memories=['- week 2: ruling moved me somewhat towards "yes"'],
         state=STATE,
     )
-    return render_step("- person: 7\n- age: 41\n- party: independent", "week", step, ["yes", "no"])
+    return render_step(persona(), "week", step, ["yes", "no"])
 
 
 @pytest.mark.parametrize("elicitation_pass", prompts.PASSES)
@@ -86,6 +110,37 @@ def test_prompt_hash_changes_with_every_template_and_with_nothing_else(folder: P
     file.write_text(file.read_text(encoding="utf-8") + "One more rule.\n", encoding="utf-8")
     _forget()
     assert prompt_hash() != before
+
+
+def test_prompt_hash_changes_with_the_wordings(folder: Path) -> None:
+    before = prompt_hash()
+    file = folder / "wordings.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("plausible", "credible"), encoding="utf-8")
+    _forget()
+    assert prompt_hash() != before
+
+
+def test_no_event_is_shown_by_its_numbers(ruling: pl.DataFrame) -> None:
+    event = ruling.filter(pl.col("kind") == "event").row(0, named=True)
+    question = ruling.filter(pl.col("kind") == "question").row(0, named=True)
+    line = render_event(event | {"text": "text", "framing": "frame"}, question)
+    assert re.search(r"\d", line) is None
+    assert 'speaks clearly for "yes"' in line
+    assert 'speaks clearly for "no"' in render_event(event | {"valence": -0.6}, question)
+    assert "takes no side" in render_event(event | {"valence": 0.05}, question)
+
+
+def test_a_neighbours_statement_is_one_line_and_public() -> None:
+    assert render_statement(3, "weak", "Two\n\nlines.") == "- person 3 (weak): Two lines."
+
+
+def test_every_field_of_the_schema_is_explained(ruling: pl.DataFrame) -> None:
+    question = ruling.filter(pl.col("kind") == "question").row(0, named=True)
+    message = render_system(question, "classification")
+    assert [name for name in prompts.answer_schema()["required"] if name not in message] == []
+    for channel in load_channels():
+        assert channel.low in message
+        assert channel.high in message
 
 
 def test_schema_hash_changes_with_the_schema_and_not_with_its_layout(folder: Path) -> None:
