@@ -146,6 +146,29 @@ LINEAGE: tuple[Stage, ...] = (
         ("recorded_answers", "recorded_questions", "survey_respondents"),
         ("seed",),
     ),
+    *(
+        Stage(
+            name,
+            "evidence",
+            ("survey_respondents",),
+            ("name", "seed"),
+            ("data",),
+            other_code=(*SOURCES_CODE, *ENGINE_CODE, "assets/tilting.py"),
+        )
+        for name in ("dynamic_forecasts", "dynamic_calibration")
+    ),
+    Stage(
+        "rectified_shares",
+        "evidence",
+        ("survey_respondents", "agents", "scenarios", "recorded_answers", "trajectories"),
+        ("seed",),
+    ),
+    Stage(
+        "leaderboard",
+        "evidence",
+        ("dynamic_calibration", "teacher_agreement", "survey_calibration", "rectified_shares"),
+        ("name",),
+    ),
     Stage("benchmark_scores", "evidence", ("agents", "ties", "graph_statistics")),
     Stage(
         "validation_report",

@@ -23,6 +23,7 @@ MADE_TOGETHER = (
     frozenset({"ties", "media_sources"}),
     frozenset({"student_model", "held_out_predictions"}),
     frozenset({"trajectories", "episodes"}),
+    frozenset({"dynamic_forecasts", "dynamic_calibration"}),
     frozenset({"occupation_exposure", "skill_exposure", "exposure_index"}),
 )
 """Assets that one computation makes; where one of them is stale, both are made again."""

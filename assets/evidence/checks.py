@@ -12,6 +12,10 @@ teacher_agreement_contract = contract_check("teacher_agreement")
 recorded_agreement_contract = contract_check("recorded_agreement")
 survey_calibration_contract = contract_check("survey_calibration")
 benchmark_scores_contract = contract_check("benchmark_scores")
+dynamic_forecasts_contract = contract_check("dynamic_forecasts")
+dynamic_calibration_contract = contract_check("dynamic_calibration")
+rectified_shares_contract = contract_check("rectified_shares")
+leaderboard_contract = contract_check("leaderboard")
 
 
 @dg.asset_check(asset="validation_report", description="The page names its teacher and carries figures with their SQL.")

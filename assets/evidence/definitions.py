@@ -1,18 +1,26 @@
 """Assets of the evidence room: agreement with teacher and surveys, benchmarks, and the validation report."""
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
 import dagster as dg
 import polars as pl
 
 from assets.evidence.benchmarks import score_benchmarks
+from assets.evidence.dynamic_calibration import calibrate_dynamically
+from assets.evidence.leaderboard import RecordedRun, extend_leaderboard
 from assets.evidence.recorded_agreement import recorded_agreement as agree_with_people
+from assets.evidence.rectification import rectified_shares as correct_shares
+from assets.evidence.rectification import student_answers_at_rest
 from assets.evidence.report import build_report
 from assets.evidence.run_record import read_context
 from assets.evidence.survey_calibration import survey_calibration as calibrate_on_surveys
 from assets.evidence.teacher_agreement import teacher_agreement as agree_with_teacher
+from assets.sources.catalogue import open_catalogue
 from orchestration.freshness import STAGE_BY_ASSET, code_digest
 from orchestration.query import run_query
 from orchestration.resources import Platform
-from orchestration.table_assets import OWNERS, plot, table_options
+from orchestration.table_assets import OWNERS, plot, table_options, table_output
 from validation.report import read_figures
 from validation.report.charts import model_bars, plot_png
 
@@ -103,6 +111,96 @@ def survey_calibration(
 def benchmark_scores(agents: pl.DataFrame, ties: pl.DataFrame, graph_statistics: pl.DataFrame) -> pl.DataFrame:
     """Scores the population and the graph."""
     return score_benchmarks(agents, ties, graph_statistics)
+
+
+@dg.multi_asset(
+    name="dynamic_calibration",
+    outs={
+        "dynamic_forecasts": table_output(
+            "dynamic_forecasts", "Forecast shares of later waves, by model, beside what was measured."
+        ),
+        "dynamic_calibration": table_output(
+            "dynamic_calibration",
+            "Skill of the calibrated mechanisms on waves that no fit has seen, beside four baselines.",
+            kinds=("torch",),
+        ),
+    },
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def dynamic_calibration(
+    context: dg.AssetExecutionContext, platform: Platform, survey_respondents: pl.DataFrame
+) -> Iterator[dg.Output[pl.DataFrame]]:
+    """Starts at an earlier wave, simulates, compares with a later one; says which cases have no file at hand."""
+    found = calibrate_dynamically(
+        survey_respondents,
+        open_catalogue(platform.settings),
+        num_splits=1 if platform.recipe.name == "smoke" else 3,
+        seed=platform.recipe.seed,
+    )
+    for case, reason in found.absent.items():
+        context.log.warning(f"Case {case} is not calibrated: {reason}.")
+    platform.records.write("dynamic_calibration", {"absent": found.absent, "sources": list(found.uses)})
+    skills = found.scores.filter((pl.col("metric") == "skill") & (pl.col("slice") == "all"))
+    mechanisms = skills.filter(pl.col("model").is_in(["momentum", "adoption"])).drop_nulls("value")
+    metadata = {
+        **{f"skill_{case}": value for case, value in mechanisms.select("case_id", "value").iter_rows()},
+        "absent": dg.MetadataValue.json(found.absent),
+    }
+    yield dg.Output(found.forecasts, output_name="dynamic_forecasts", metadata={"absent": metadata["absent"]})
+    yield dg.Output(found.scores, output_name="dynamic_calibration", metadata=metadata)
+
+
+@dg.asset(
+    **table_options("rectified_shares", kinds=("numpy",)),
+    description="Shares corrected by a small survey, raw and corrected apart, with the coverage of their intervals.",
+)
+def rectified_shares(
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    survey_respondents: pl.DataFrame,
+    agents: pl.DataFrame,
+    scenarios: pl.DataFrame,
+    recorded_answers: pl.DataFrame,
+    trajectories: pl.LazyFrame,
+) -> dg.Output[pl.DataFrame]:
+    """Corrects the student's answers of its donors, and recorded models' answers of the people they played."""
+    answers = student_answers_at_rest(trajectories, agents, scenarios)
+    shares = correct_shares(answers, recorded_answers, survey_respondents, platform.recipe.seed)
+    if shares.is_empty():
+        reason = "No item has 300 people with an answer and a prediction: make more agents or set POPULACE_DATA_MIRROR."
+        context.log.warning(f"Nothing is rectified. {reason}")
+        return dg.Output(shares, metadata={"is_available": False, "reason": reason})
+    powered = shares.filter(pl.col("method") == "prediction_powered")
+    coverage = powered.select(pl.col("coverage").mean()).item()
+    return dg.Output(shares, metadata={"is_available": True, "coverage_prediction_powered": float(coverage or 0.0)})
+
+
+@dg.asset(
+    **table_options("leaderboard"),
+    description="Headline figures of every run so far, by case and model: what drift is seen in.",
+)
+def leaderboard(
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    dynamic_calibration: pl.DataFrame,
+    teacher_agreement: pl.DataFrame,
+    survey_calibration: pl.DataFrame,
+    rectified_shares: pl.DataFrame,
+) -> dg.Output[pl.DataFrame]:
+    """Adds this run's headline figures to those of earlier runs."""
+    store = platform.store
+    earlier = store.read("leaderboard").drop("run_id") if store.exists("leaderboard") else None
+    run = RecordedRun(
+        run_id=context.run_id,
+        recorded_at=datetime.now(UTC),
+        recipe=platform.recipe.name,
+        teacher=platform.settings.teacher_model or "embedded",
+        model_version=int(platform.records.read("student_model").get("version", 0)),
+    )
+    board = extend_leaderboard(
+        earlier, run, dynamic_calibration, teacher_agreement, survey_calibration, rectified_shares
+    )
+    return dg.Output(board, metadata={"num_runs": board["recorded_run"].n_unique()})
 
 
 @dg.asset(

@@ -1,6 +1,7 @@
 """The validation report: one self-contained HTML page in which every figure shows the SQL that recomputes it."""
 
 from assets.evidence import report_evidence as evidence
+from assets.evidence import report_forecasts as forecasts
 from assets.evidence import report_recorded as recorded
 from assets.evidence import report_sections as simulated
 from assets.evidence import report_workforce as workforce
@@ -34,11 +35,14 @@ def build_report(query: Query, context: ReportContext) -> str:
         recorded.recorded_section(query, context),
         evidence.student_section(query, context),
         evidence.survey_section(query, context),
+        forecasts.dynamic_section(query, context),
+        forecasts.rectification_section(query, context),
         simulated.effects_section(query, context),
         simulated.profiles_section(query, context),
         simulated.interventions_section(query, context),
         workforce.workforce_section(query, context),
         evidence.benchmarks_section(query, context),
+        forecasts.drift_section(query, context),
         evidence.failures_section(query, context),
         evidence.limits_section(context),
         evidence.sources_section(context),

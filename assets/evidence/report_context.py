@@ -53,6 +53,7 @@ class ReportContext:
     """The run behind a report.
 
     `tables` names every table that exists: a section whose table is absent says so. `created` is an ISO 8601 time.
+    `absent` names cases of evidence that could not be made and why.
     `links` are label and address; addresses are web addresses or paths. `limits` are further known limits of this run,
     for example a degraded path that was taken.
     """
@@ -70,6 +71,7 @@ class ReportContext:
     commands: tuple[str, ...]
     links: tuple[tuple[str, str], ...] = ()
     limits: tuple[str, ...] = ()
+    absent: tuple[tuple[str, str], ...] = ()
     git_commit: str | None = None
     machine: Mapping[str, str] = field(default_factory=dict)
 

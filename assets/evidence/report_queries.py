@@ -4,6 +4,8 @@ Every statement orders its rows completely, so that running it again gives the s
 quote with ' only: readers paste them between double quotes.
 """
 
+from assets.evidence.report_forecasts import FORECAST_STANDING
+
 MERIT = """case when is_higher_better is null then -abs(value - 1)
               when is_higher_better then value else -value end"""
 """How good a score is, larger is better; metrics without a direction are best at one."""
@@ -286,6 +288,11 @@ def losing_rows(tables: tuple[str, ...]) -> str:
             f"from ({standing('survey_calibration', SHARES)}) where verdict like 'loses to%'\n"
             "group by metric, split_part(slice, '/', 1), split_part(slice, '/', 2)"
         )
+    if "dynamic_calibration" in tables:
+        parts.append(
+            "select 'forecasts' as part, case_id || ', ' || slice as figure, skill as ours, verdict\n"
+            f"from ({FORECAST_STANDING}) where verdict like 'loses to%'"
+        )
     if "benchmark_scores" in tables:
         parts.append(
             "select 'benchmarks' as part, benchmark || ', ' || slice as figure, value as ours,\n"
@@ -304,6 +311,8 @@ def standing_counts(tables: tuple[str, ...]) -> str:
                 f"select {quoted('student in ' + table.replace('_', ' '))} as evidence, verdict\n"
                 f"from ({standing(table, where)})"
             )
+    if "dynamic_calibration" in tables:
+        parts.append(f"select 'forecasts of later waves' as evidence, verdict\nfrom ({FORECAST_STANDING})")
     if "benchmark_scores" in tables:
         parts.append(
             "select 'published benchmarks' as evidence,\n"

@@ -33,11 +33,13 @@ def read_context(settings: Settings, recipe: Recipe, run_id: str) -> ReportConte
     """
     store, records = TableStore(settings.tables_dir), Records(settings.records_dir)
     workforce = records.read("workforce")
+    dynamic = records.read("dynamic_calibration")
     uses = [
         *records.read("data_sources").get("surveys", []),
         *records.read("margin_sources").get("margins", []),
         *records.read("recorded_answers").get("sources", []),
         *workforce.get("sources", []),
+        *dynamic.get("sources", []),
     ]
     asked = "select distinct teacher from reasoning_traces where kind = 'rollout' order by 1"
     teacher = ", ".join(run_query(store, asked)["teacher"])
@@ -64,6 +66,7 @@ def read_context(settings: Settings, recipe: Recipe, run_id: str) -> ReportConte
             ),
         ),
         limits=(f"Workforce exposure was not measured. {workforce['reason']}",) if workforce.get("reason") else (),
+        absent=tuple(sorted(dynamic.get("absent", {}).items())),
         git_commit=_git_commit(),
         machine={"system": python_platform.platform(), "python": python_platform.python_version()},
     )

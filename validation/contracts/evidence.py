@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from validation.contracts.table import NOT_NEGATIVE, TableContract, column, one_of
+from validation.contracts.table import FRACTION, NOT_NEGATIVE, TableContract, column, one_of, ordered
 
 
 def _score_columns(subject: str) -> dict:
@@ -82,4 +82,104 @@ RECORDED_AGREEMENT = TableContract(
     may_be_empty=True,
 )
 
-CONTRACTS = (TEACHER_AGREEMENT, RECORDED_AGREEMENT, SURVEY_CALIBRATION, BENCHMARK_SCORES)
+
+DYNAMIC_FORECASTS = TableContract(
+    name="dynamic_forecasts",
+    group="evidence",
+    row="case × item × segment × time × option × model",
+    columns={
+        "case_id": column(pl.String, "what is forecast"),
+        "item": column(pl.String, "survey item or quantity"),
+        "segment": column(pl.String, "all, or attribute=level"),
+        "step": column(pl.Int64, "timesteps since the case's first time", NOT_NEGATIVE),
+        "moment": column(pl.String, "year or date of the step"),
+        "option": column(pl.String, "option"),
+        "model": column(pl.String, "model, or observed for what was measured"),
+        "share": column(pl.Float64, "share of the option", FRACTION),
+        "is_held_out": column(pl.Boolean, "whether the time lies after the part that models may be fitted on"),
+        "effective_size": column(
+            pl.Float64, "effective sample size of the measurement; null for counts of everybody", nullable=True
+        ),
+    },
+    key=("case_id", "item", "segment", "step", "option", "model"),
+)
+
+DYNAMIC_CALIBRATION = TableContract(
+    name="dynamic_calibration",
+    group="evidence",
+    row="case × metric × slice × model",
+    columns={
+        "case_id": column(pl.String, "what is forecast"),
+        **_score_columns("what was measured later"),
+        "fitted_until": column(pl.String, "end of the part that models may be fitted on"),
+    },
+    key=("case_id", "metric", "slice", "model"),
+    rules=(ordered("lower", "value", "upper"),),
+)
+
+LEADERBOARD = TableContract(
+    name="leaderboard",
+    group="evidence",
+    row="run × case × metric × model",
+    columns={
+        "recorded_run": column(pl.String, "run that made the figure; rows of earlier runs are kept"),
+        "recorded_at": column(pl.Datetime("us", "UTC"), "when the figure was recorded"),
+        "recipe": column(pl.String, "sizes of that run"),
+        "teacher": column(pl.String, "teacher of the student of that run"),
+        "model_version": column(pl.Int64, "registered version of that run's student", NOT_NEGATIVE),
+        "case_id": column(pl.String, "case of dynamic_calibration, or table / slice of the other evidence"),
+        "metric": column(pl.String, "metric"),
+        "model": column(pl.String, "student, mechanism or baseline"),
+        "value": column(pl.Float64, "value of the metric"),
+        "lower": column(pl.Float64, "lower end of the 95 % interval", nullable=True),
+        "upper": column(pl.Float64, "upper end of the 95 % interval", nullable=True),
+        "noise_floor": column(pl.Float64, "what the reference scores against itself", nullable=True),
+        "is_higher_better": column(pl.Boolean, "direction of the metric", nullable=True),
+    },
+    key=("recorded_run", "case_id", "metric", "model"),
+)
+
+RECTIFIED_SHARES = TableContract(
+    name="rectified_shares",
+    group="evidence",
+    row="model × item × option × method",
+    columns={
+        "model": column(pl.String, "whose shares are corrected: student, or the recorded model"),
+        "item": column(pl.String, "survey item"),
+        "option": column(pl.String, "option"),
+        "method": column(
+            pl.String,
+            "raw, or how a small survey corrects it",
+            one_of(("raw", "survey_only", "post_stratified", "prediction_powered")),
+        ),
+        "value": column(pl.Float64, "share by the first small survey; raw needs none"),
+        "lower": column(pl.Float64, "lower end of its 95 % interval", nullable=True),
+        "upper": column(pl.Float64, "upper end of its 95 % interval", nullable=True),
+        "reference": column(pl.Float64, "weighted share among all people who answered", FRACTION),
+        "coverage": column(
+            pl.Float64, "share of repeated small surveys whose interval holds the reference", FRACTION, nullable=True
+        ),
+        "mean_width": column(pl.Float64, "mean width of those intervals", NOT_NEGATIVE, nullable=True),
+        "mean_error": column(pl.Float64, "mean absolute error over those surveys", NOT_NEGATIVE),
+        "noise_floor": column(pl.Float64, "standard error of the reference itself", NOT_NEGATIVE),
+        "survey_size": column(pl.Int64, "people in each small survey", NOT_NEGATIVE),
+        "power": column(pl.Float64, "λ, how much the model is listened to", FRACTION, nullable=True),
+        "held_out": column(pl.String, "what was held out from fitting λ"),
+        "num_people": column(pl.Int64, "people behind the reference", NOT_NEGATIVE),
+        "note": column(pl.String, "what to know of the figure", nullable=True),
+    },
+    key=("model", "item", "option", "method"),
+    rules=(ordered("lower", "value", "upper"),),
+    may_be_empty=True,
+)
+
+CONTRACTS = (
+    RECORDED_AGREEMENT,
+    RECTIFIED_SHARES,
+    DYNAMIC_FORECASTS,
+    DYNAMIC_CALIBRATION,
+    LEADERBOARD,
+    TEACHER_AGREEMENT,
+    SURVEY_CALIBRATION,
+    BENCHMARK_SCORES,
+)

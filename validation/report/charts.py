@@ -76,6 +76,25 @@ def calibration_scatter(frame: pl.DataFrame) -> dict[str, Any]:
     return _finished(equal + across + upright + points, height=380)
 
 
+def forecast_lines(frame: pl.DataFrame) -> dict[str, Any]:
+    """Observed shares over time as points, forecasts of the held-out part as lines.
+
+    Columns: step, moment, model, share, is_held_out.
+    """
+    x = alt.X("step:Q", title="timestep", axis=alt.Axis(format="d"))
+    y = alt.Y("share:Q", title="share", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False))
+    tooltip = ["model", "moment", alt.Tooltip("share:Q", format=".1%")]
+    base = alt.Chart(frame)
+    observed = base.transform_filter("datum.model === 'observed'").mark_circle(size=44).encode(
+        x=x, y=y, opacity=alt.condition("datum.is_held_out", alt.value(1.0), alt.value(0.45)), tooltip=tooltip,
+        color=alt.value("#444444"),
+    )  # fmt: skip
+    forecast = base.transform_filter("datum.model !== 'observed'").mark_line(strokeWidth=2, point=True).encode(
+        x=x, y=y, color=alt.Color("model:N", title="model", scale=alt.Scale(range=list(PALETTE))), tooltip=tooltip,
+    )  # fmt: skip
+    return _finished(observed + forecast)
+
+
 def model_bars(frame: pl.DataFrame) -> dict[str, Any]:
     """One bar per model with its interval, and the noise floor as a rule.
 

@@ -1,0 +1,160 @@
+"""The report on waves that no fit has seen, on rectified shares, and on drift across runs."""
+
+from assets.evidence.report_context import ReportContext
+from validation.report import Block, Query, Section, TextBlock, chart_block, charts, table_block
+
+MECHANISMS = "('momentum', 'adoption')"
+
+FORECAST_STANDING = f"""
+with mechanism as (
+  select case_id, metric, slice, fitted_until, held_out, model, value, lower, upper, noise_floor
+  from dynamic_calibration where model in {MECHANISMS} and slice in ('all', 'subgroups') and metric = 'skill'
+), rivals as (
+  select case_id, slice, string_agg(model, ', ' order by model) filter (where value > own) as ahead,
+         max(value) filter (where model = 'linear_trend') as linear_trend,
+         max(value) filter (where model = 'demographic_regression') as demographic_regression,
+         max(value) filter (where model = 'friedkin_johnsen') as friedkin_johnsen
+  from (select d.*, m.value as own from dynamic_calibration d join mechanism m using (case_id, slice, metric)
+        where d.model not in {MECHANISMS})
+  group by all
+)
+select m.case_id, m.slice, m.fitted_until, m.held_out, m.model, m.value as skill, m.lower, m.upper,
+       m.noise_floor as best_possible, linear_trend, demographic_regression, friedkin_johnsen,
+       case when m.value is null then 'not computed'
+            when m.value < 0 and ahead is not null then 'loses to persistence, ' || ahead
+            when m.value < 0 then 'loses to persistence'
+            when ahead is not null then 'loses to ' || ahead
+            when m.lower <= 0 or m.lower is null then 'beats every baseline, but the interval holds zero'
+            else 'beats every baseline' end as verdict
+from mechanism m left join rivals using (case_id, slice) order by m.case_id, m.slice
+""".strip()
+
+PEOPLE = """
+select metric, model, value, lower, upper, noise_floor, num_observations as people from dynamic_calibration
+where case_id = 'gss_panel_people' and slice = 'all' order by metric, value desc, model
+""".strip()
+
+ESTIMATES = """
+select case_id, model, replace(metric, 'parameter ', '') as parameter, value, lower, upper, note
+from dynamic_calibration where metric like 'parameter %' order by case_id, model, parameter
+""".strip()
+
+SUPPRESSED = """
+select case_id, note, count(*) as series, string_agg(slice, ', ' order by slice) as slices from dynamic_calibration
+where model = 'none' group by all order by case_id, note
+""".strip()
+
+FORECAST_CASES = """
+select distinct case_id, item from dynamic_forecasts where segment = 'all' and model in ('momentum', 'adoption')
+order by case_id desc, item
+""".strip()
+
+RECTIFIED = """
+select model, method, count(distinct item) as items, count(*) as options, avg(mean_error) as mean_error,
+       avg(mean_width) as mean_width, avg(coverage) as coverage,
+       avg((coverage >= 0.855)::int) as options_within_nine_tenths_of_nominal, avg(power) as lambda,
+       max(survey_size) as survey_size
+from rectified_shares group by model, method order by model, mean_error desc, method
+""".strip()
+
+DRIFT = """
+with runs as (
+  select recorded_run, max(recorded_at) as recorded_at, dense_rank() over (order by max(recorded_at) desc) as age
+  from leaderboard group by recorded_run
+)
+select case_id, metric, model, max(value) filter (where age = 1) as latest,
+       max(value) filter (where age = 2) as run_before, max(value) filter (where age = 3) as two_before,
+       max(value) filter (where age = 1) - max(value) filter (where age = 2) as change,
+       max(lower) filter (where age = 1) as lower, max(upper) filter (where age = 1) as upper,
+       count(distinct recorded_run) as runs
+from leaderboard join runs using (recorded_run)
+group by case_id, metric, model having count(*) filter (where age = 1) > 0 order by case_id, metric, model
+""".strip()
+
+MAX_CHARTS = 6
+
+
+def forecast_series(case: str, item: str) -> str:
+    """Observed and forecast shares of the first option, for everybody."""
+    return f"""
+select step, moment, model, share, is_held_out from dynamic_forecasts
+where case_id = '{case}' and item = '{item}' and segment = 'all'
+  and option = (select min(option) from dynamic_forecasts where case_id = '{case}' and item = '{item}')
+order by model, step
+""".strip()
+
+
+def dynamic_section(query: Query, context: ReportContext) -> Section:
+    """Skill on later waves: the calibrated mechanisms against persistence and the other baselines."""
+    title = "Forecasts of later waves"
+    if not context.has("dynamic_calibration", "dynamic_forecasts"):
+        return Section(title, (TextBlock("Not shown: this run left no table dynamic_calibration.", "warning"),))
+    blocks: list[Block] = [
+        TextBlock(
+            "Mechanisms are fitted by gradient on the early part of each series and compared with what came later. "
+            "Skill is 1 − error / error of persistence: above zero beats the last wave, one is perfect. The best "
+            "possible skill is what the sampling error of the later waves leaves. Resamples keep the cells of an item "
+            "together."
+        ),
+        table_block(query, FORECAST_STANDING, "Skill of the calibrated mechanisms on held-out waves"),
+    ]
+    if not query("select 1 from dynamic_calibration where case_id = 'gss_panel_people' limit 1").is_empty():
+        blocks.append(
+            table_block(
+                query, PEOPLE, "The same people asked again: scores of persons (Brier) and of shares (TVD)",
+                {"people": "count"},
+            )
+        )  # fmt: skip
+    for case, item in query(FORECAST_CASES).head(MAX_CHARTS).iter_rows():
+        blocks.append(
+            chart_block(
+                query,
+                forecast_series(case, item),
+                f"{case}: {item.replace('_', ' ')}, first option, everybody",
+                charts.forecast_lines,
+                is_half=True,
+            )
+        )
+    blocks.append(table_block(query, ESTIMATES, "Estimates of the mechanisms, from the early part alone"))
+    if not query("select 1 from dynamic_calibration where model = 'none' limit 1").is_empty():
+        blocks.append(table_block(query, SUPPRESSED, "Suppressed or refused, with the reason"))
+    blocks.extend(TextBlock(f"Not calibrated: {case}: {reason}.", "warning") for case, reason in context.absent)
+    return Section(title, tuple(blocks))
+
+
+def rectification_section(query: Query, context: ReportContext) -> Section:
+    """Shares before and after a small survey."""
+    title = "Rectified shares"
+    if not context.has("rectified_shares") or query("select 1 from rectified_shares limit 1").is_empty():
+        text = (
+            "Nothing was rectified: no item has 300 people with both an answer and a prediction. Make more agents, or "
+            "set POPULACE_DATA_MIRROR to a folder with recorded answers."
+        )
+        return Section(title, (TextBlock(text, "warning"),))
+    return Section(
+        title,
+        (
+            TextBlock(
+                "Raw shares are the model's own. The others see a small survey of the same people: survey_only uses "
+                "nothing else, post_stratified also the parties' weights, prediction_powered also what the model says "
+                "of everybody. Errors are absolute differences to the share among all people. A correction that is no "
+                "better than survey_only says that the model adds nothing to a hundred interviews. λ comes from other "
+                "items."
+            ),
+            table_block(query, RECTIFIED, "Error and coverage over repeated small surveys", {"lambda": "number"}),
+        ),
+    )
+
+
+def drift_section(query: Query, context: ReportContext) -> Section:
+    """Headline figures of this run beside those of the runs before."""
+    title = "Drift across runs"
+    if not context.has("leaderboard"):
+        return Section(title, (TextBlock("Not shown: this run left no table leaderboard.", "warning"),))
+    return Section(
+        title,
+        (
+            TextBlock("A change within the interval is no drift. Runs of other recipes or data are not comparable."),
+            table_block(query, DRIFT, "Headline figures of the last three runs, by case and model"),
+        ),
+    )
