@@ -58,6 +58,7 @@ LINEAGE: tuple[Stage, ...] = (
     Stage("media_sources", "society", ("agents",), ("seed",)),
     Stage("graph_statistics", "society", ("agents", "ties")),
     Stage("scenarios", "traces", outside=("scenarios",)),
+    Stage("benchmark_scenarios", "traces", outside=("benchmarks",)),
     Stage(
         "elicitation_plan",
         "traces",
@@ -169,6 +170,13 @@ LINEAGE: tuple[Stage, ...] = (
         ("dynamic_calibration", "teacher_agreement", "survey_calibration", "rectified_shares"),
         ("name",),
     ),
+    Stage(
+        "behaviour_scores",
+        "evidence",
+        ("benchmark_scenarios", "agents", "ties", "media_sources", "student_model"),
+        ("seed",),
+        other_code=ENGINE_CODE,
+    ),
     Stage("benchmark_scores", "evidence", ("agents", "ties", "graph_statistics")),
     Stage(
         "validation_report",
@@ -208,6 +216,7 @@ class OutsideInputs:
     teacher: str
     scenario_digests: Mapping[str, str]
     baselines: Mapping[str, str | None]
+    benchmarks: str = ""
 
     def partitions(self, recipe: Recipe) -> list[Partition]:
         """Every scenario × replicate that the recipe asks for, scenarios in alphabetical order."""
@@ -303,11 +312,19 @@ def read_outside_inputs(settings: Settings) -> OutsideInputs:
         document = yaml.safe_load(content)
         baselines[path.stem] = document.get("baseline") if isinstance(document, dict) else None
     teacher = f"{settings.teacher_base_url or 'embedded'} {settings.teacher_model or ''}"
-    return OutsideInputs(_data_digest(settings), teacher, digests, baselines)
+    hasher = hashlib.sha256()
+    for path in sorted((settings.scenarios_dir / "benchmarks").glob("*.yaml")):
+        hasher.update(path.name.encode() + path.read_bytes())
+    return OutsideInputs(_data_digest(settings), teacher, digests, baselines, hasher.hexdigest())
 
 
 def _outside_digest(name: str, outside: OutsideInputs) -> object:
-    return {"data": outside.data, "teacher": outside.teacher, "scenarios": dict(outside.scenario_digests)}[name]
+    return {
+        "data": outside.data,
+        "teacher": outside.teacher,
+        "scenarios": dict(outside.scenario_digests),
+        "benchmarks": outside.benchmarks,
+    }[name]
 
 
 def _data_digest(settings: Settings) -> str:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.evidence.gates import evaluate_gates, load_gates
+from orchestration.query import run_query
 from orchestration.resources import Platform
 from orchestration.table_assets import contract_check
 from validation.report import read_figures
@@ -15,6 +17,7 @@ benchmark_scores_contract = contract_check("benchmark_scores")
 dynamic_forecasts_contract = contract_check("dynamic_forecasts")
 dynamic_calibration_contract = contract_check("dynamic_calibration")
 rectified_shares_contract = contract_check("rectified_shares")
+behaviour_scores_contract = contract_check("behaviour_scores")
 leaderboard_contract = contract_check("leaderboard")
 
 
@@ -28,3 +31,33 @@ def report_is_complete(platform: Platform) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=bool(figures) and not unnamed, metadata={"num_figures": len(figures), "teachers": ", ".join(teachers)}
     )
+
+
+def gate_check(asset: str) -> dg.AssetChecksDefinition:
+    """A check of an asset by the gates that the configuration sets for it, once their evidence is there."""
+    gates = load_gates(asset)
+
+    @dg.asset_check(
+        asset=asset,
+        name=f"{asset}_gates",
+        additional_deps=sorted({table for gate in gates for table in gate.tables}),
+        description="; ".join(gate.rule for gate in gates),
+    )
+    def check(platform: Platform) -> dg.AssetCheckResult:
+        outcomes = evaluate_gates(gates, lambda sql: run_query(platform.store, sql))
+        failed = [outcome for outcome in outcomes if not outcome.has_passed]
+        is_error = any(outcome.gate.severity == "error" for outcome in failed)
+        return dg.AssetCheckResult(
+            passed=not failed,
+            severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
+            metadata={
+                "failed": dg.MetadataValue.json([outcome.sentence for outcome in failed]),
+                **{f"gate_{outcome.gate.name}": outcome.shown for outcome in outcomes},
+            },
+        )
+
+    return check
+
+
+student_model_gates = gate_check("student_model")
+outcomes_gates = gate_check("outcomes")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
+from assets.evidence.behaviour import score_behaviours
 from assets.evidence.benchmarks import score_benchmarks
 from assets.evidence.dynamic_calibration import calibrate_dynamically
 from assets.evidence.leaderboard import RecordedRun, extend_leaderboard
@@ -17,10 +18,12 @@ from assets.evidence.run_record import read_context
 from assets.evidence.survey_calibration import survey_calibration as calibrate_on_surveys
 from assets.evidence.teacher_agreement import teacher_agreement as agree_with_teacher
 from assets.sources.catalogue import open_catalogue
+from assets.students import load_student
 from orchestration.freshness import STAGE_BY_ASSET, code_digest
 from orchestration.query import run_query
-from orchestration.resources import Platform
+from orchestration.resources import ModelRegistry, Platform
 from orchestration.table_assets import OWNERS, plot, table_options, table_output
+from validation.contracts import CONTRACTS
 from validation.report import read_figures
 from validation.report.charts import model_bars, plot_png
 
@@ -173,6 +176,38 @@ def rectified_shares(
     powered = shares.filter(pl.col("method") == "prediction_powered")
     coverage = powered.select(pl.col("coverage").mean()).item()
     return dg.Output(shares, metadata={"is_available": True, "coverage_prediction_powered": float(coverage or 0.0)})
+
+
+@dg.asset(
+    **table_options("behaviour_scores", kinds=("torch",)),
+    deps=["student_model"],
+    description="The student on interventions whose outcome was published, against ranges declared beforehand.",
+)
+def behaviour_scores(
+    platform: Platform,
+    registry: ModelRegistry,
+    benchmark_scenarios: pl.DataFrame,
+    agents: pl.DataFrame,
+    ties: pl.DataFrame,
+    media_sources: pl.DataFrame,
+) -> dg.Output[pl.DataFrame]:
+    """Simulates every benchmark scenario with and without its events."""
+    if benchmark_scenarios.is_empty():
+        empty = pl.DataFrame(schema=CONTRACTS["behaviour_scores"].polars_schema())
+        return dg.Output(empty, metadata={"is_available": False, "reason": "there is no benchmark scenario"})
+    uri = registry.resolve_uri(platform.settings)
+    scores = score_behaviours(
+        {"lsm": load_student(uri).model, "lsm_no_graph": load_student(uri, weights="no_graph").model},
+        benchmark_scenarios,
+        agents,
+        ties,
+        media_sources,
+        teacher=platform.settings.teacher_model or "embedded",
+        seed=platform.recipe.seed,
+    )
+    ours = scores.filter(pl.col("model") == "lsm")
+    within = ours.select((pl.col("verdict") == "within").sum()).item()
+    return dg.Output(scores, metadata={"num_cases": ours.height, "num_within": within})
 
 
 @dg.asset(

@@ -1,5 +1,6 @@
 """The validation report: one self-contained HTML page in which every figure shows the SQL that recomputes it."""
 
+from assets.evidence import report_behaviour as behaviour
 from assets.evidence import report_evidence as evidence
 from assets.evidence import report_forecasts as forecasts
 from assets.evidence import report_recorded as recorded
@@ -42,6 +43,7 @@ def build_report(query: Query, context: ReportContext) -> str:
         simulated.interventions_section(query, context),
         workforce.workforce_section(query, context),
         evidence.benchmarks_section(query, context),
+        behaviour.behaviour_section(query, context),
         forecasts.drift_section(query, context),
         evidence.failures_section(query, context),
         evidence.limits_section(context),

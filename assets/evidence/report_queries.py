@@ -288,6 +288,12 @@ def losing_rows(tables: tuple[str, ...]) -> str:
             f"from ({standing('survey_calibration', SHARES)}) where verdict like 'loses to%'\n"
             "group by metric, split_part(slice, '/', 1), split_part(slice, '/', 2)"
         )
+    if "behaviour_scores" in tables:
+        parts.append(
+            "select 'behaviour' as part, scenario_id || ', ' || quantity as figure, value as ours,\n"
+            "       'falls ' || verdict || ' ' || target_low || ' to ' || target_high as verdict\n"
+            "from behaviour_scores where model = 'lsm' and verdict <> 'within'"
+        )
     if "dynamic_calibration" in tables:
         parts.append(
             "select 'forecasts' as part, case_id || ', ' || slice as figure, skill as ours, verdict\n"
@@ -311,6 +317,12 @@ def standing_counts(tables: tuple[str, ...]) -> str:
                 f"select {quoted('student in ' + table.replace('_', ' '))} as evidence, verdict\n"
                 f"from ({standing(table, where)})"
             )
+    if "behaviour_scores" in tables:
+        parts.append(
+            "select 'behaviour benchmarks' as evidence,\n"
+            "       case when verdict = 'within' then 'beats' else 'loses to' end as verdict\n"
+            "from behaviour_scores where model = 'lsm'"
+        )
     if "dynamic_calibration" in tables:
         parts.append(f"select 'forecasts of later waves' as evidence, verdict\nfrom ({FORECAST_STANDING})")
     if "benchmark_scores" in tables:

@@ -7,7 +7,13 @@ from assets.evidence.report_context import ReportContext
 from validation.channels import channel_names
 from validation.report import Block, FactsBlock, Format, Query, Section, TextBlock, chart_block, charts, table_block
 
-EVIDENCE_TABLES = ("teacher_agreement", "survey_calibration", "dynamic_calibration", "benchmark_scores")
+EVIDENCE_TABLES = (
+    "teacher_agreement",
+    "survey_calibration",
+    "dynamic_calibration",
+    "benchmark_scores",
+    "behaviour_scores",
+)
 MAX_CHARTS = 12
 """Charts of one kind; beyond it a report is no longer read, and the text says how many were left out."""
 

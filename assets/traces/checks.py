@@ -7,6 +7,7 @@ from orchestration.table_assets import contract_check
 from validation.expectations import run_expectations
 
 scenarios_contract = contract_check("scenarios")
+benchmark_scenarios_contract = contract_check("benchmark_scenarios")
 elicitation_plan_contract = contract_check("elicitation_plan")
 recorded_questions_contract = contract_check("recorded_questions")
 recorded_answers_contract = contract_check("recorded_answers")

@@ -45,6 +45,19 @@ def scenarios(context: dg.AssetExecutionContext, platform: Platform) -> dg.Outpu
 
 
 @dg.asset(
+    **table_options("benchmark_scenarios"),
+    description="Scenarios whose outcome was published; nothing is elicited or trained on them.",
+)
+def benchmark_scenarios(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pl.DataFrame]:
+    """Reads and checks the folder `benchmarks` beside the scenario files; empty where there is none."""
+    folder = platform.settings.scenarios_dir / "benchmarks"
+    read = read_scenarios(folder) if folder.is_dir() else []
+    if not read:
+        context.log.warning(f"No behaviour benchmark is scored: {folder} holds no scenario file.")
+    return dg.Output(scenarios_table(read), metadata={"num_scenarios": len(read)})
+
+
+@dg.asset(
     **table_options("elicitation_plan"),
     description="Every request of the teacher rollout, with custom_id, expected tokens and cost, before any is sent.",
 )

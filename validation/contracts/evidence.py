@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from validation.contracts.table import FRACTION, NOT_NEGATIVE, TableContract, column, one_of, ordered
+from validation.contracts.table import FRACTION, NOT_NEGATIVE, SIGNED_UNIT, TableContract, column, one_of, ordered
 
 
 def _score_columns(subject: str) -> dict:
@@ -173,7 +173,39 @@ RECTIFIED_SHARES = TableContract(
     may_be_empty=True,
 )
 
+BEHAVIOUR_SCORES = TableContract(
+    name="behaviour_scores",
+    group="evidence",
+    row="behaviour benchmark × model",
+    columns={
+        "scenario_id": column(pl.String, "benchmark scenario"),
+        "model": column(pl.String, "student, student without its graph, or a naive answer"),
+        "option": column(pl.String, "option that stands for the published behaviour"),
+        "quantity": column(
+            pl.String, "final share, or its change against the scenario without events", one_of(("share", "change"))
+        ),
+        "value": column(pl.Float64, "ours", SIGNED_UNIT),
+        "lower": column(pl.Float64, "lower end of the 95 % interval over agents", SIGNED_UNIT),
+        "upper": column(pl.Float64, "upper end of the 95 % interval over agents", SIGNED_UNIT),
+        "without_events": column(pl.Float64, "share without events; null for naive answers", FRACTION, nullable=True),
+        "target_low": column(pl.Float64, "lower end of the range declared beforehand", SIGNED_UNIT),
+        "target_high": column(pl.Float64, "upper end of the range declared beforehand", SIGNED_UNIT),
+        "miss": column(pl.Float64, "distance to the range; 0 within", NOT_NEGATIVE),
+        "verdict": column(pl.String, "where ours lies", one_of(("within", "below", "above"))),
+        "is_approximate": column(pl.Boolean, "whether the range is loose because sources differ or stand for a proxy"),
+        "is_leakage_risk": column(pl.Boolean, "whether the student's teacher can have read of the outcome"),
+        "num_agents": column(pl.Int64, "agents that were asked", NOT_NEGATIVE),
+        "published": column(pl.Int64, "year of the publication"),
+        "source": column(pl.String, "publication of the outcome"),
+        "mapping": column(pl.String, "how the simulated quantity stands for the published one"),
+    },
+    key=("scenario_id", "model"),
+    rules=(ordered("lower", "value", "upper"), ordered("target_low", "target_high", "target_high")),
+    may_be_empty=True,
+)
+
 CONTRACTS = (
+    BEHAVIOUR_SCORES,
     RECORDED_AGREEMENT,
     RECTIFIED_SHARES,
     DYNAMIC_FORECASTS,

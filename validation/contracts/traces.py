@@ -1,5 +1,7 @@
 """Contracts of the traces room: scenarios, the elicitation plan, teacher answers."""
 
+from dataclasses import replace
+
 import polars as pl
 
 from validation.contracts.table import (
@@ -58,6 +60,11 @@ SCENARIOS = TableContract(
     },
     key=("scenario_id", "kind", "name"),
 )
+
+BENCHMARK_SCENARIOS = replace(
+    SCENARIOS, name="benchmark_scenarios", row="question or event of a behaviour benchmark", may_be_empty=True
+)
+"""Scenarios with a published outcome: the same columns, a table of their own, so that no run trains on them."""
 
 ELICITATION_PLAN = TableContract(
     name="elicitation_plan",
@@ -226,4 +233,4 @@ RECORDED_ANSWERS = TableContract(
     may_be_empty=True,
 )
 
-CONTRACTS = (SCENARIOS, ELICITATION_PLAN, RECORDED_QUESTIONS, RECORDED_ANSWERS, REASONING_TRACES)
+CONTRACTS = (SCENARIOS, BENCHMARK_SCENARIOS, ELICITATION_PLAN, RECORDED_QUESTIONS, RECORDED_ANSWERS, REASONING_TRACES)

@@ -35,7 +35,10 @@ def test_nothing_changes_when_nothing_changes() -> None:
 def test_new_data_make_everything_stale_but_scenarios() -> None:
     stale = changed(outside=replace(OUTSIDE, data="other"))
 
-    assert {stage.asset for stage in LINEAGE if not stage.is_partitioned} - stale == {"scenarios"}
+    assert {stage.asset for stage in LINEAGE if not stage.is_partitioned} - stale == {
+        "scenarios",
+        "benchmark_scenarios",
+    }
 
 
 def test_the_teacher_is_downstream_of_the_population() -> None:
