@@ -13,17 +13,17 @@ help: ## list the targets
 $(VENV)/.run: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (three to five minutes the first time) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) -e ".[demo]"
+	@$(PIP) -e ".[demo,kernels]"
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) with the tools for tests (three to five minutes the first time) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) -e ".[demo,dev]"
+	@$(PIP) -e ".[demo,kernels,dev]"
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.bench: $(VENV)/.run
-	@$(PIP) -e ".[demo,bench]"
+	@$(PIP) -e ".[demo,kernels,bench]"
 	@touch $@
 
 # Peers that cannot share our environment (docs/adr/0007) get one of their own.

@@ -15,8 +15,8 @@ def random_graph(num_agents: int, ties_per_agent: int) -> SocialGraph:
     num_ties = num_agents * ties_per_agent
     return SocialGraph(
         offsets_N1=torch.arange(0, num_ties + 1, ties_per_agent),
-        src_E=torch.randint(num_agents, (num_ties,), generator=generator),
-        tie_type_E=torch.randint(4, (num_ties,), generator=generator),
+        src_E=torch.randint(num_agents, (num_ties,), generator=generator, dtype=torch.int32),
+        tie_type_E=torch.randint(4, (num_ties,), generator=generator, dtype=torch.uint8),
         strength_E=torch.rand(num_ties, generator=generator) * 0.9 + 0.1,
     )
 

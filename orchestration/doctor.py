@@ -54,6 +54,9 @@ def _torch(_: Settings) -> Iterator[Finding]:
     else:
         device = f"cpu, {torch.get_num_threads()} threads"
     yield Finding("torch device", device)
+    from model.kernels.social_attention import describe_backend
+
+    yield Finding("attention kernel", describe_backend())
 
 
 def _home(settings: Settings) -> Iterator[Finding]:

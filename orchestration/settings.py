@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("OPENAI_API_KEY"))
     dagster_port: int = Field(default=3000, ge=1, le=65535)
     mlflow_port: int = Field(default=5000, ge=1, le=65535)
+    attention_backend: Literal["auto", "reference", "cpu", "triton"] = "auto"
 
     @property
     def root(self) -> Path:
@@ -125,4 +127,5 @@ def prepare_home(settings: Settings) -> Path:
     os.environ.update(TELEMETRY_OPT_OUTS)
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     os.environ["POPULACE_HOME"] = str(root)
+    os.environ["POPULACE_ATTENTION_BACKEND"] = settings.attention_backend
     return root

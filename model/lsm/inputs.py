@@ -18,6 +18,14 @@ NEVER = 2**31
 """Start of an event that has not begun: trigger events wait there until their trigger fires."""
 
 
+INTEGERS = {
+    "offsets_N1": (torch.int64,),
+    "src_E": (torch.int32, torch.int64),
+    "tie_type_E": (torch.uint8, torch.int64),
+}
+"""Types that the integer fields of a graph may have; the narrow ones need a quarter of the memory."""
+
+
 class InputError(ValueError):
     """An input of the engine cannot be used."""
 
@@ -33,8 +41,8 @@ class SocialGraph:
 
     Attributes:
         offsets_N1: int64 [N + 1], from 0 to E, never falling.
-        src_E: int64 [E], the agent that speaks.
-        tie_type_E: int64 [E], 0 … 3 in the order household, friend, professional, weak.
+        src_E: int32 or int64 [E], the agent that speaks; int32 is what the kernels read.
+        tie_type_E: uint8 or int64 [E], 0 … 3 in the order household, friend, professional, weak.
         strength_E: float [E], trust of the receiver in the speaker, above 0.
 
     Raises:
@@ -48,9 +56,9 @@ class SocialGraph:
 
     def __post_init__(self) -> None:
         offsets, num_ties = self.offsets_N1, len(self.src_E)
-        for name in ("offsets_N1", "src_E", "tie_type_E"):
+        for name, allowed in INTEGERS.items():
             dtype = getattr(self, name).dtype
-            _expect(dtype == torch.int64, f"SocialGraph.{name}.dtype", dtype, "torch.int64")
+            _expect(dtype in allowed, f"SocialGraph.{name}.dtype", dtype, " or ".join(str(kind) for kind in allowed))
         _expect(offsets.ndim == 1 and len(offsets) >= 1, "SocialGraph.offsets_N1", list(offsets.shape), "shape [N + 1]")
         for name in ("tie_type_E", "strength_E"):
             shape = list(getattr(self, name).shape)
@@ -80,11 +88,14 @@ class SocialGraph:
         """Directed ties of the graph."""
         return len(self.src_E)
 
+    @property
+    def log_strength_E(self) -> Tensor:
+        """float [E], logarithm of the trust in each tie; kept, unless it carries gradient."""
+        return self.strength_E.log() if self.strength_E.requires_grad else self._log_strength_E
+
     @cached_property
-    def dst_E(self) -> Tensor:
-        """int64 [E], the agent that listens."""
-        counts_N = self.offsets_N1.diff()
-        return torch.repeat_interleave(torch.arange(self.num_agents, device=counts_N.device), counts_N)
+    def _log_strength_E(self) -> Tensor:
+        return self.strength_E.log()
 
     @cached_property
     def has_ties_N(self) -> Tensor:

@@ -18,8 +18,16 @@ from model.lsm.inputs import InputError, Question, SocialGraph, StepRecord, Time
 from model.lsm.memory import Appraisal, EpisodicMemory, no_episodes
 from model.lsm.readout import Readout
 from model.lsm.social import SocialAttention
-from model.lsm.state import Perception, State, join_agents, nothing_perceived
+from model.lsm.state import Joined, Perception, State, nothing_perceived
 from model.lsm.transition import Expression, Transition
+
+AGENTS_PER_BLOCK = 16_384
+"""Agents computed together where nobody says otherwise and no gradient is kept: their numbers stay in the caches."""
+
+
+def _block_size(agents_per_block: int | None, num_agents: int) -> int:
+    whole = num_agents if torch.is_grad_enabled() else AGENTS_PER_BLOCK
+    return max(1, min(agents_per_block or whole, num_agents))
 
 
 class LSM(nn.Module):
@@ -136,8 +144,8 @@ class LSM(nn.Module):
             )
         events = self.exposure.describe_events(timeline)
         active_A, begun = timeline.active(timestep), torch.nonzero(timeline.start_V <= timestep)[:, 0].tolist()
-        size = max(1, agents_per_block or num_agents)
-        states, perceptions = [], []
+        size = _block_size(agents_per_block, num_agents)
+        states, perceptions = Joined[State](num_agents), Joined[Perception](num_agents)
         for first in range(0, num_agents, size) if num_agents else (0,):
             agents = slice(first, min(first + size, num_agents))
             block = state if size >= num_agents else state.select(agents)
@@ -152,9 +160,9 @@ class LSM(nn.Module):
             perception = self.appraisal(
                 torch.cat([mind_BC, messages_BF], 1), received_B, heard.exposure_N > 0, heard.top_event_N
             )
-            states.append(self._next_block(block, messages_BF, perception, timestep))
-            perceptions.append(perception)
-        return join_agents(states), join_agents(perceptions)
+            states.add(agents, self._next_block(block, messages_BF, perception, timestep))
+            perceptions.add(agents, perception)
+        return states.result(), perceptions.result()
 
     def _hears_peers(self, graph: SocialGraph, agents: slice) -> Tensor:
         has_ties_B = graph.has_ties_N[agents]
@@ -213,6 +221,6 @@ class LSM(nn.Module):
 
     def readout_logits(self, state: State, question: Question, *, agents_per_block: int | None = None) -> Tensor:
         """Logits of the question's options, [N, O], for losses."""
-        size = max(1, agents_per_block or state.num_agents)
+        size = _block_size(agents_per_block, state.num_agents)
         blocks = zip(state.channels_NK.split(size), state.latent_NU.split(size), strict=True)
         return torch.cat([self.readout_head(channels_BK, latent_BU, question) for channels_BK, latent_BU in blocks])

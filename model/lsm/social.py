@@ -20,6 +20,7 @@ class SocialAttention(nn.Module):
         self.is_used = config.use_graph
         self.shape = (config.num_heads, config.expression_dim)
         self.size = config.message_dim
+        self.is_stored_half = config.expression_storage == "bfloat16"
         width = config.identity_dim + config.num_channels + config.latent_dim
         self.query = Dense(width, config.num_heads * config.expression_dim)
         self.gate_TX = nn.Parameter(torch.ones(config.num_tie_types, config.expression_dim))
@@ -41,13 +42,12 @@ class SocialAttention(nn.Module):
         is_everybody = last - first == graph.num_ties
         heard_NHX = social_attention(
             self.query(context_NC).unflatten(1, self.shape) / self.shape[1] ** 0.5,
-            expression_NX,
+            expression_NX.bfloat16() if self.is_stored_half else expression_NX,
             self.gate_TX,
             self.bias_HT,
-            graph.strength_E[first:last].to(expression_NX).log(),
+            graph.log_strength_E[first:last].to(expression_NX),
             graph.offsets_N1[agents.start : agents.stop + 1] - first,
             graph.src_E[first:last],
-            graph.dst_E[first:last] - agents.start,
             graph.tie_type_E[first:last],
             by_source=graph.by_source if is_everybody and torch.is_grad_enabled() else None,
         )

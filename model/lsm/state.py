@@ -5,7 +5,7 @@ Legend: N agents, Z identity, P topic, K channels, U latent, S memory, X express
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -71,8 +71,7 @@ class State:
 
     def select(self, index_N: Tensor | slice) -> "State":
         """The state of some agents."""
-        keep = ("topic_P",) if self.topic_P.ndim == 1 else ()
-        return _map(self, lambda tensor: tensor[index_N], keep=keep)
+        return _map(self, lambda tensor: tensor[index_N], keep=_shared(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,21 +96,59 @@ def _map(record: Record, function: Callable[[Tensor], Tensor], *, keep: Sequence
     return replace(record, **changes)
 
 
+class Joined(Generic[Record]):
+    """Blocks of agents put together in order; without gradient, each block is copied away as soon as it is made."""
+
+    def __init__(self, num_agents: int) -> None:
+        self.num_agents = num_agents
+        self.whole: Record | None = None
+        self.parts: list[Record] = []
+
+    def add(self, agents: slice, part: Record) -> None:
+        """Takes the next block; `agents` says which of all agents it holds."""
+        num_here = agents.stop - agents.start
+        if num_here == self.num_agents or torch.is_grad_enabled():
+            self.parts.append(part)
+            return
+        if self.whole is None:
+            shape = (self.num_agents,)
+            self.whole = _map(part, lambda tensor: tensor.new_empty(shape + tensor.shape[1:]), keep=_shared(part))
+        _copy(part, self.whole, agents)
+
+    def result(self) -> Record:
+        """All agents."""
+        return self.whole if self.whole is not None else join_agents(self.parts)
+
+
+def _copy(part: Record, whole: Record, agents: slice) -> None:
+    shared = _shared(part)
+    for field in fields(part):
+        value = getattr(part, field.name)
+        if isinstance(value, Episodes):
+            _copy(value, getattr(whole, field.name), agents)
+        elif field.name not in shared:
+            getattr(whole, field.name)[agents] = value
+
+
 def join_agents(parts: Sequence[Record]) -> Record:
     """Puts blocks of agents back together, in order."""
     first = parts[0]
     if len(parts) == 1:
         return first
     changes: dict[str, Any] = {}
+    shared = _shared(first)
     for field in fields(first):
         values = [getattr(part, field.name) for part in parts]
-        if field.name == "topic_P" and values[0].ndim == 1:
+        if field.name in shared:
             changes[field.name] = values[0]
-        elif isinstance(values[0], Episodes):
-            changes[field.name] = join_agents(values)
         else:
-            changes[field.name] = torch.cat(values)
+            changes[field.name] = join_agents(values) if isinstance(values[0], Episodes) else torch.cat(values)
     return replace(first, **changes)
+
+
+def _shared(record: object) -> tuple[str, ...]:
+    """Fields that all agents have in common."""
+    return ("topic_P",) if isinstance(record, State) and record.topic_P.ndim == 1 else ()
 
 
 def nothing_perceived(num_agents: int, like: Tensor) -> Perception:

@@ -94,7 +94,7 @@ def test_a_wrong_codebook_is_named_with_its_line(
     home, tmp_path: Path, name: str, change, expected: str, run_populace
 ) -> None:
     store, environment = home
-    codebook = PROJECT_ROOT / "assets" / "population" / "codebooks" / "cces_2016.yaml"
+    codebook = PROJECT_ROOT / "assets" / "sources" / "codebooks" / "cces_2016.yaml"
     text = change(codebook.read_text(encoding="utf-8"))
     assert expected in text, name
     (tmp_path / "cces_2016.yaml").write_text(text + "\nfile: tv16.csv\n", encoding="utf-8")
@@ -114,7 +114,7 @@ def test_a_wrong_codebook_is_named_with_its_line(
 
 def test_margins_that_do_not_sum_are_refused(home, tmp_path: Path, run_populace) -> None:
     store, environment = home
-    shipped = PROJECT_ROOT / "assets" / "population" / "data" / "margins_us_2016.csv"
+    shipped = PROJECT_ROOT / "assets" / "sources" / "data" / "margins_us_2016.csv"
     lines = shipped.read_text(encoding="utf-8").splitlines()
     changed = [line.replace("US,sex,male,0.", "US,sex,male,0.1", 1) for line in lines]
     assert changed != lines

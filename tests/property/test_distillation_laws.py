@@ -10,6 +10,7 @@ from assets.distillation.friedkin_johnsen import tilt_answers
 from assets.distillation.stacking import stack_graph
 from assets.distillation.teacher_rollouts import constant_runs
 from assets.distillation.training_set import split_agents
+from model.kernels.reference_attention import listeners
 from model.lsm.inputs import SocialGraph
 
 seeds = st.integers(0, 2**32 - 1)
@@ -53,7 +54,7 @@ def test_copies_of_a_graph_have_its_ties_and_none_between(
     for copy in range(num_copies):
         ties = slice(copy * num_ties, (copy + 1) * num_ties)
         assert torch.equal(stacked.src_E[ties] - copy * num_agents, graph.src_E)
-        assert torch.equal(stacked.dst_E[ties] - copy * num_agents, graph.dst_E)
+        assert torch.equal(listeners(stacked.offsets_N1)[ties] - copy * num_agents, listeners(graph.offsets_N1))
 
 
 @given(seed=seeds, num_steps=st.integers(2, 9), num_agents=st.integers(1, 4))
