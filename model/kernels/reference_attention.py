@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from model.kernels.gradients import Gradients
+from model.kernels.segments import listeners, segment_sum
 
 
 def hear(
@@ -87,19 +88,6 @@ def answer(
         (one_hot_TE @ grad_score_EH).T,
         grad_score_EH.sum(1),
     )
-
-
-def listeners(offsets_N1: Tensor) -> Tensor:
-    """The listener of each tie, [E]."""
-    counts_N = offsets_N1.diff()
-    return torch.repeat_interleave(torch.arange(len(counts_N), device=counts_N.device), counts_N)
-
-
-def segment_sum(values_EX: Tensor, offsets_N1: Tensor) -> Tensor:
-    """Sum of the rows of each segment, in order; zero for empty segments."""
-    if len(values_EX) == 0:
-        return values_EX.new_zeros((len(offsets_N1) - 1, *values_EX.shape[1:]))
-    return torch.segment_reduce(values_EX, "sum", offsets=offsets_N1, axis=0, unsafe=True, initial=0)
 
 
 def _keys(expression_SX: Tensor, gate_TX: Tensor, src_E: Tensor, tie_type_E: Tensor) -> Tensor:

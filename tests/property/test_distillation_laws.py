@@ -10,7 +10,7 @@ from assets.distillation.friedkin_johnsen import tilt_answers
 from assets.distillation.stacking import stack_graph
 from assets.distillation.teacher_rollouts import constant_runs
 from assets.distillation.training_set import split_agents
-from model.kernels.reference_attention import listeners
+from model.kernels.segments import listeners
 from model.lsm.inputs import SocialGraph
 
 seeds = st.integers(0, 2**32 - 1)

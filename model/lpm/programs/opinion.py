@@ -22,7 +22,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from model.kernels.reference_attention import segment_sum
+from model.kernels.segments import segment_sum
 from model.lpm.parameters import Parameter
 from model.lpm.program import Program
 from model.lpm.substeps import PopulationState, SubstepKind

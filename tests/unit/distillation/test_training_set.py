@@ -9,7 +9,7 @@ import torch
 
 from assets.distillation.teacher_rollouts import TrainingSetError
 from assets.distillation.training_set import TrainingSet, build_training_set, split_agents
-from model.kernels.reference_attention import listeners
+from model.kernels.segments import listeners
 from validation.channels import channel_names
 
 if TYPE_CHECKING:
