@@ -177,6 +177,21 @@ LINEAGE: tuple[Stage, ...] = (
         ("seed",),
         other_code=ENGINE_CODE,
     ),
+    Stage(
+        "data_quality",
+        "evidence",
+        (
+            "survey_respondents",
+            "population_margins",
+            "calibrated_respondents",
+            "agents",
+            "ties",
+            "scenarios",
+            "reasoning_traces",
+            "trajectories",
+            "outcomes",
+        ),
+    ),
     Stage("benchmark_scores", "evidence", ("agents", "ties", "graph_statistics")),
     Stage(
         "validation_report",

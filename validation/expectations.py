@@ -1,22 +1,24 @@
-"""Great Expectations suites of the two tables that everything rests on: teacher answers and agents.
+"""Great Expectations over the tables: what their contracts state, and what a whole table should look like beyond that.
 
-Contracts say what a row may be; expectations say what a whole table should look like (few refusals, no collapse onto a
-single answer) and leave Data Docs that people can read. Importing Great Expectations takes seconds, so only
-`run_expectations` does.
+Rules that a contract states are generated from it (`contract_suites.py`). Added here are rules about whole tables: few
+refusals, no collapse onto a single answer, dense ids. The results become Data Docs that need no network. Importing
+Great Expectations takes seconds, so only the functions that run suites do.
 
     ExpectationsUnavailable   no suite is declared for the table, or its columns cannot be prepared
 """
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from validation.attributes import ATTRIBUTES
 from validation.channels import channel_names
+from validation.contract_suites import Suite, contract_suite, expected, expected_between
 from validation.contracts import CONTRACTS
+from validation.data_docs import make_offline
 
 MAX_REFUSAL_SHARE = 0.10
 """Largest share of refusals in a scenario: beyond it, who refuses shapes the answers more than what they say."""
@@ -44,20 +46,16 @@ class ExpectationOutcome:
 
 
 @dataclass(frozen=True)
-class Expected:
-    """One expectation by the name Great Expectations gives its class, with its arguments."""
+class ExpectationResult:
+    """What one expectation found in one suite; `observed` is a short text."""
 
-    kind: str
-    arguments: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Suite:
-    """Expectations over one flat frame: the table's scalar columns, or a summary of it."""
-
-    name: str
-    frame: pl.DataFrame
-    expected: tuple[Expected, ...]
+    table: str
+    suite: str
+    expectation: str
+    column: str
+    has_passed: bool
+    observed: str
+    num_rows: int
 
 
 def run_expectations(table_name: str, frame: pl.DataFrame, docs_dir: Path) -> ExpectationOutcome:
@@ -76,14 +74,7 @@ def run_expectations(table_name: str, frame: pl.DataFrame, docs_dir: Path) -> Ex
     """
     suites = suites_of(table_name, frame)
     site_dir = docs_dir.absolute() / table_name
-    site_dir.mkdir(parents=True, exist_ok=True)
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx
-
-    context = gx.get_context(mode="ephemeral")
-    _configure(context, site_dir)
-    results = [result for suite in suites for result in _run_suite(gx, context, suite)]
-    context.build_data_docs(site_names=["populace"])
+    results = [result for _, found in _run_suites(suites, site_dir) for result in found]
     return ExpectationOutcome(
         table=table_name,
         success=all(result.success for result in results),
@@ -93,17 +84,43 @@ def run_expectations(table_name: str, frame: pl.DataFrame, docs_dir: Path) -> Ex
     )
 
 
+def check_tables(tables: Mapping[str, pl.DataFrame], site_dir: Path) -> list[ExpectationResult]:
+    """Runs the suites of several tables in one context and builds one site of Data Docs.
+
+    Args:
+        tables: rows by table name; tables without rows are left out by the caller.
+        site_dir: folder of the site; its index.html is the start page.
+
+    Raises:
+        ExpectationsUnavailable: a column that a suite needs is missing.
+    """
+    suites = [(name, suite) for name, frame in tables.items() for suite in suites_of(name, frame)]
+    table_of = {suite.name: name for name, suite in suites}
+    return [
+        ExpectationResult(
+            table=table_of[suite.name],
+            suite=suite.name,
+            expectation=str(result.expectation_config.type),
+            column=_column_of(result.expectation_config.kwargs),
+            has_passed=bool(result.success),
+            observed=_observed(result),
+            num_rows=suite.frame.height,
+        )
+        for suite, found in _run_suites([suite for _, suite in suites], site_dir.absolute())
+        for result in found
+    ]
+
+
 def suites_of(table_name: str, frame: pl.DataFrame) -> tuple[Suite, ...]:
     """The suites of a table, with the frames that they look at.
 
     Raises:
-        ExpectationsUnavailable: there is no suite for the table, or a column that it needs is missing.
+        ExpectationsUnavailable: no contract has that name, or a column that the suite needs is missing.
     """
     builders = {"reasoning_traces": _trace_suites, "agents": _agent_suites}
-    if table_name not in builders:
+    if table_name not in CONTRACTS:
         raise ExpectationsUnavailable(
-            f"No expectations are declared for table {table_name!r}. Tables with a suite: {', '.join(builders)}. "
-            "The contract of the table is checked at every write all the same."
+            f"No expectations are declared for table {table_name!r}. Tables with a suite: {', '.join(CONTRACTS)}."
         )
     missing = [name for name in CONTRACTS[table_name].columns if name not in frame.columns]
     if missing:
@@ -111,12 +128,14 @@ def suites_of(table_name: str, frame: pl.DataFrame) -> tuple[Suite, ...]:
             f"Table {table_name} lacks the columns {', '.join(missing)}; found {', '.join(frame.columns)}. "
             "Pass the whole table as it lies in the store."
         )
+    if table_name not in builders:
+        return (contract_suite(table_name, frame),)
     return builders[table_name](frame.drop("run_id", strict=False))
 
 
 def _trace_suites(traces: pl.DataFrame) -> tuple[Suite, ...]:
-    rows = traces.select(~pl.selectors.nested()).with_columns(
-        traces["option_probabilities"].list.sum().alias("option_probability_sum"),
+    generated = contract_suite("reasoning_traces", traces)
+    rows = generated.frame.with_columns(
         traces["channels"].list.len().alias("num_channels"),
         traces["channels"].list.min().alias("lowest_channel"),
         traces["channels"].list.max().alias("highest_channel"),
@@ -129,79 +148,59 @@ def _trace_suites(traces: pl.DataFrame) -> tuple[Suite, ...]:
         (pl.col("validation_status") == "failed").mean().alias("failed_share"),
         (answers.drop_nulls().mode().first() == answers).mean().alias("modal_share"),
     )
-    fractions = ("conviction", "attention_events", "attention_peers", "attention_memory", "memory_salience")
     return (
         Suite(
             "reasoning_traces",
             rows,
             (
-                _expected("ExpectTableColumnsToMatchSet", column_set=rows.columns, exact_match=True),
-                _expected("ExpectTableRowCountToBeBetween", min_value=1),
-                _expected("ExpectCompoundColumnsToBeUnique", column_list=list(CONTRACTS["reasoning_traces"].key)),
-                *(
-                    _expected("ExpectColumnValuesToNotBeNull", column=name)
-                    for name in ("custom_id", "teacher", "model")
-                ),
-                *(_between(name, 0, 1) for name in fractions),
-                *(_between(name, -1, 1) for name in ("private_stance", "public_stance")),
-                *(_between(name, -1, 1) for name in ("lowest_channel", "highest_channel")),
-                _between("option_probability_sum", 0.999, 1.001),
-                _between("num_channels", len(channel_names()), len(channel_names())),
-                _between("timestep", 0, None),
-                _between("cost_usd", 0, None),
-                _expected(
-                    "ExpectColumnValuesToBeInSet",
-                    column="validation_status",
-                    value_set=["valid", "repaired", "failed"],
-                ),
+                *generated.expected,
+                expected("ExpectTableColumnsToMatchSet", column_set=rows.columns, exact_match=True),
+                *(expected_between(name, -1, 1) for name in ("lowest_channel", "highest_channel")),
+                expected_between("num_channels", len(channel_names()), len(channel_names())),
+                expected_between("timestep", 0, None),
             ),
         ),
         Suite(
             "reasoning_traces_by_question",
             by_question,
             (
-                _between("num_answers", 1, None),
-                _between("refusal_share", 0, MAX_REFUSAL_SHARE),
-                _between("failed_share", 0, MAX_FAILED_SHARE),
-                _between("modal_share", 0, MAX_MODAL_SHARE),
+                expected_between("num_answers", 1, None),
+                expected_between("refusal_share", 0, MAX_REFUSAL_SHARE),
+                expected_between("failed_share", 0, MAX_FAILED_SHARE),
+                expected_between("modal_share", 0, MAX_MODAL_SHARE),
             ),
         ),
     )
 
 
 def _agent_suites(agents: pl.DataFrame) -> tuple[Suite, ...]:
-    rows = agents.select(~pl.selectors.nested())
-    names = [attribute.name for attribute in ATTRIBUTES]
+    generated = contract_suite("agents", agents)
     return (
         Suite(
             "agents",
-            rows,
+            generated.frame,
             (
-                _expected("ExpectTableColumnsToMatchSet", column_set=rows.columns, exact_match=True),
-                _expected("ExpectTableRowCountToBeBetween", min_value=1),
-                _expected("ExpectColumnValuesToBeUnique", column="agent_id"),
-                _between("agent_id", 0, len(agents) - 1),
-                _between("household_id", 0, len(agents) - 1),
-                _between("age", 18, 110),
-                *(
-                    _expected("ExpectColumnValuesToNotBeNull", column=name)
-                    for name in ("agent_id", "household_id", "respondent_id", "geography", "age", *names)
-                ),
-                *(
-                    _expected("ExpectColumnValuesToBeInSet", column=attribute.name, value_set=list(attribute.levels))
-                    for attribute in ATTRIBUTES
-                ),
+                *generated.expected,
+                expected("ExpectTableColumnsToMatchSet", column_set=generated.frame.columns, exact_match=True),
+                expected_between("agent_id", 0, len(agents) - 1),
+                expected_between("household_id", 0, len(agents) - 1),
             ),
         ),
     )
 
 
-def _expected(kind: str, **arguments: Any) -> Expected:
-    return Expected(kind, arguments)
+def _run_suites(suites: Sequence[Suite], site_dir: Path) -> list[tuple[Suite, list[Any]]]:
+    """Results of every suite; the site is rebuilt and made to need no network."""
+    site_dir.mkdir(parents=True, exist_ok=True)
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
 
-
-def _between(column: str, lowest: float | None, highest: float | None) -> Expected:
-    return _expected("ExpectColumnValuesToBeBetween", column=column, min_value=lowest, max_value=highest)
+    context = gx.get_context(mode="ephemeral")
+    _configure(context, site_dir)
+    found = [(suite, _run_suite(gx, context, suite)) for suite in suites]
+    context.build_data_docs(site_names=["populace"])
+    make_offline(site_dir)
+    return found
 
 
 def _configure(context: Any, site_dir: Path) -> None:
@@ -235,9 +234,18 @@ def _run_suite(gx: Any, context: Any, suite: Suite) -> list[Any]:
 
 
 def _explain(result: Any) -> str:
-    config, found = result.expectation_config, result.result or {}
+    config = result.expectation_config
     arguments = ", ".join(f"{name}={value}" for name, value in config.kwargs.items() if name != "batch_id")
+    return f"{config.type}({arguments}): found {_observed(result)}"
+
+
+def _observed(result: Any) -> str:
+    found = result.result or {}
     observed = found.get("observed_value", found.get("partial_unexpected_list"))
     if observed is None:
         observed = result.exception_info
-    return f"{config.type}({arguments}): found {str(observed)[:200]}"
+    return str(observed)[:200]
+
+
+def _column_of(arguments: Mapping[str, Any]) -> str:
+    return str(arguments.get("column") or ", ".join(arguments.get("column_list", ())) or "(whole table)")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 
 from assets.evidence.gates import evaluate_gates, load_gates
 from orchestration.query import run_query
@@ -18,6 +19,7 @@ dynamic_forecasts_contract = contract_check("dynamic_forecasts")
 dynamic_calibration_contract = contract_check("dynamic_calibration")
 rectified_shares_contract = contract_check("rectified_shares")
 behaviour_scores_contract = contract_check("behaviour_scores")
+data_quality_contract = contract_check("data_quality")
 leaderboard_contract = contract_check("leaderboard")
 
 
@@ -30,6 +32,23 @@ def report_is_complete(platform: Platform) -> dg.AssetCheckResult:
     unnamed = [teacher for teacher in teachers if teacher not in page]
     return dg.AssetCheckResult(
         passed=bool(figures) and not unnamed, metadata={"num_figures": len(figures), "teachers": ", ".join(teachers)}
+    )
+
+
+@dg.asset_check(asset="data_quality", description="Every expectation of this run is met; failures are named.")
+def expectations_are_met(platform: Platform) -> dg.AssetCheckResult:
+    """Reads the results of the latest run back."""
+    results = platform.store.read("data_quality")
+    latest = results.filter(pl.col("recorded_at") == pl.col("recorded_at").max())
+    failed = latest.filter(~pl.col("has_passed"))
+    lines = [
+        f"{row['table_name']}.{row['column']}: {row['expectation']}, found {row['observed']}"
+        for row in failed.head(20).iter_rows(named=True)
+    ]
+    return dg.AssetCheckResult(
+        passed=failed.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"num_expectations": latest.height, "failed": dg.MetadataValue.json(lines)},
     )
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from assets.evidence.behaviour import score_behaviours
 from assets.evidence.benchmarks import score_benchmarks
+from assets.evidence.data_quality import CHECKED_TABLES, check_quality
 from assets.evidence.dynamic_calibration import calibrate_dynamically
 from assets.evidence.leaderboard import RecordedRun, extend_leaderboard
 from assets.evidence.recorded_agreement import recorded_agreement as agree_with_people
@@ -208,6 +209,27 @@ def behaviour_scores(
     ours = scores.filter(pl.col("model") == "lsm")
     within = ours.select((pl.col("verdict") == "within").sum()).item()
     return dg.Output(scores, metadata={"num_cases": ours.height, "num_within": within})
+
+
+@dg.asset(
+    **table_options("data_quality", kinds=("greatexpectations",)),
+    deps=list(CHECKED_TABLES),
+    description="Great Expectations over the tables of the lineage: results of every run so far, and Data Docs.",
+)
+def data_quality(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[pl.DataFrame]:
+    """Runs every suite, builds Data Docs and adds the results to those of earlier runs."""
+    store, site_dir = platform.store, platform.settings.data_docs_dir / "all"
+    earlier = store.read("data_quality").drop("run_id") if store.exists("data_quality") else None
+    results = check_quality(store.scan, earlier, site_dir, run_id=context.run_id, recorded_at=datetime.now(UTC))
+    ours = results.filter(pl.col("recorded_run") == context.run_id)
+    return dg.Output(
+        results,
+        metadata={
+            "num_expectations": ours.height,
+            "num_failed": ours.filter(~pl.col("has_passed")).height,
+            "data_docs": dg.MetadataValue.url((site_dir / "index.html").as_uri()),
+        },
+    )
 
 
 @dg.asset(

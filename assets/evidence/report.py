@@ -45,6 +45,7 @@ def build_report(query: Query, context: ReportContext) -> str:
         evidence.benchmarks_section(query, context),
         behaviour.behaviour_section(query, context),
         forecasts.drift_section(query, context),
+        forecasts.quality_section(query, context),
         evidence.failures_section(query, context),
         evidence.limits_section(context),
         evidence.sources_section(context),

@@ -71,6 +71,14 @@ from leaderboard join runs using (recorded_run)
 group by case_id, metric, model having count(*) filter (where age = 1) > 0 order by case_id, metric, model
 """.strip()
 
+QUALITY = """
+with latest as (select max(recorded_at) as recorded_at from data_quality)
+select table_name, suite, count(*) as expectations, count(*) filter (where not has_passed) as failed,
+       string_agg(expectation, ', ' order by position) filter (where not has_passed) as names_of_failed,
+       max(num_rows) as rows_checked, (select count(distinct recorded_run) from data_quality) as runs_on_record
+from data_quality join latest using (recorded_at) group by table_name, suite order by failed desc, table_name, suite
+""".strip()
+
 MAX_CHARTS = 6
 
 
@@ -156,5 +164,22 @@ def drift_section(query: Query, context: ReportContext) -> Section:
         (
             TextBlock("A change within the interval is no drift. Runs of other recipes or data are not comparable."),
             table_block(query, DRIFT, "Headline figures of the last three runs, by case and model"),
+        ),
+    )
+
+
+def quality_section(query: Query, context: ReportContext) -> Section:
+    """What Great Expectations found in the tables of this run."""
+    title = "Data quality"
+    if not context.has("data_quality"):
+        return Section(title, (TextBlock("Not shown: this run left no table data_quality.", "warning"),))
+    return Section(
+        title,
+        (
+            TextBlock(
+                "Rules that table contracts state are generated from them; every row keeps its contract at every write. "
+                "Expectations add rules about whole tables and leave Data Docs, which are linked under Reproduction."
+            ),
+            table_block(query, QUALITY, "Expectations of this run, by suite", {"rows_checked": "count"}),
         ),
     )

@@ -58,6 +58,7 @@ def read_context(settings: Settings, recipe: Recipe, run_id: str) -> ReportConte
         seeds={"recipe": recipe.seed},
         commands=(f"populace run --recipe {recipe.name}", "populace report --rebuild", "populace doctor"),
         links=(
+            ("Data Docs of every checked table", str(settings.data_docs_dir / "all" / "index.html")),
             ("Data Docs of the teacher's answers", str(settings.data_docs_dir / "reasoning_traces" / "index.html")),
             ("Dagster (make up)", f"http://127.0.0.1:{settings.dagster_port}/runs/{run_id}"),
             (

@@ -1,5 +1,6 @@
 """Great Expectations suites: sound tables pass, unsound ones fail by name, and Data Docs are left behind."""
 
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 from validation.attributes import ATTRIBUTES, REGION_OF_STATE
 from validation.channels import channel_names
 from validation.contracts import CONTRACTS
-from validation.expectations import ExpectationsUnavailable, run_expectations, suites_of
+from validation.expectations import ExpectationsUnavailable, check_tables, run_expectations, suites_of
 
 OPTIONS = ("favor", "oppose")
 
@@ -85,8 +86,50 @@ def test_importing_the_module_does_not_import_great_expectations():
 
 
 def test_a_table_without_a_suite_is_refused():
-    with pytest.raises(ExpectationsUnavailable, match=r"reasoning_traces.*agents|agents.*reasoning_traces"):
-        suites_of("ties", pl.DataFrame())
+    with pytest.raises(ExpectationsUnavailable, match=r"for table 'nonsense'.*agents"):
+        suites_of("nonsense", pl.DataFrame())
+
+
+@pytest.mark.parametrize("table", sorted(CONTRACTS))
+def test_every_contract_has_a_suite_that_states_its_key_nulls_levels_and_ranges(table):
+    contract = CONTRACTS[table]
+    frame = pl.DataFrame(schema=contract.polars_schema())
+    (suite, *_) = suites_of(table, frame)
+    stated = {(each.kind, str(each.arguments.get("column", ""))) for each in suite.expected}
+
+    for name, column in contract.columns.items():
+        if name not in suite.frame.columns:
+            continue
+        if not column.nullable:
+            assert ("ExpectColumnValuesToNotBeNull", name) in stated
+        for check in column.checks:
+            kind = "InSet" if "allowed_values" in (check.statistics or {}) else "Between"
+            assert (f"ExpectColumnValuesToBe{kind}", name) in stated, f"{table}.{name}: {check.name}"
+    assert any("Unique" in kind for kind, _ in stated) or not set(contract.key) <= set(suite.frame.columns)
+
+
+@pytest.mark.slow
+def test_data_docs_load_nothing_from_the_network(agents, tmp_path):
+    index = run_expectations("agents", agents, tmp_path).docs_path
+
+    pages = list(index.parent.rglob("*.html"))
+    assert len(pages) >= 3
+    for page in pages:
+        loaded = re.findall(
+            r"<(?:link|script|img)[^>]*(?:href|src)=[\"']https?://[^>]*", page.read_text(encoding="utf-8")
+        )
+        assert loaded == []
+
+
+@pytest.mark.slow
+def test_several_tables_are_checked_in_one_site_and_failures_are_named(agents, traces, tmp_path):
+    broken = agents.with_columns(age=pl.lit(7, pl.Int32))
+    results = check_tables({"agents": broken, "reasoning_traces": traces}, tmp_path)
+    failed = [result for result in results if not result.has_passed]
+
+    assert {result.table for result in results} == {"agents", "reasoning_traces"}
+    assert [(result.table, result.column) for result in failed] == [("agents", "age")]
+    assert (tmp_path / "index.html").is_file()
 
 
 def test_a_table_without_its_columns_is_refused(agents):

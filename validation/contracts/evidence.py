@@ -204,7 +204,27 @@ BEHAVIOUR_SCORES = TableContract(
     may_be_empty=True,
 )
 
+DATA_QUALITY = TableContract(
+    name="data_quality",
+    group="evidence",
+    row="run × suite × expectation × column",
+    columns={
+        "recorded_run": column(pl.String, "run that checked; results of earlier runs are kept"),
+        "recorded_at": column(pl.Datetime("us", "UTC"), "when it was checked"),
+        "table_name": column(pl.String, "table that was checked"),
+        "suite": column(pl.String, "suite of Great Expectations"),
+        "position": column(pl.Int64, "place of the expectation in its suite", NOT_NEGATIVE),
+        "expectation": column(pl.String, "what was expected, by the name Great Expectations gives it"),
+        "column": column(pl.String, "column, or columns, that it is about"),
+        "has_passed": column(pl.Boolean, "whether the rows meet it"),
+        "observed": column(pl.String, "what was found, in short"),
+        "num_rows": column(pl.Int64, "rows that were looked at; large tables are thinned evenly", NOT_NEGATIVE),
+    },
+    key=("recorded_run", "suite", "position"),
+)
+
 CONTRACTS = (
+    DATA_QUALITY,
     BEHAVIOUR_SCORES,
     RECORDED_AGREEMENT,
     RECTIFIED_SHARES,

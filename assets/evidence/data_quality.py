@@ -1,0 +1,78 @@
+"""Data quality: suites of Great Expectations over the tables that carry the lineage, with the history of results."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from validation.contracts import CONTRACTS
+from validation.expectations import check_tables
+
+CHECKED_TABLES = (
+    "survey_respondents",
+    "population_margins",
+    "calibrated_respondents",
+    "agents",
+    "ties",
+    "scenarios",
+    "reasoning_traces",
+    "trajectories",
+    "outcomes",
+)
+MAX_ROWS = 50_000
+"""Rows of a table that are looked at; larger ones are thinned evenly. Contracts look at every row at every write."""
+
+SCHEMA = CONTRACTS["data_quality"].polars_schema()
+
+
+def check_quality(
+    scan: Callable[[str], pl.LazyFrame],
+    earlier: pl.DataFrame | None,
+    site_dir: Path,
+    *,
+    run_id: str,
+    recorded_at: datetime,
+) -> pl.DataFrame:
+    """The `data_quality` table with this run's results added to those of earlier runs; builds Data Docs of this run.
+
+    Args:
+        scan: gives a stored table lazily by name.
+        earlier: the table so far, without `run_id`; None at first.
+        site_dir: folder of the Data Docs site.
+        run_id: the run that checks; its own earlier rows are replaced.
+        recorded_at: time of the check.
+    """
+    tables = {name: thinned(scan(name)) for name in CHECKED_TABLES}
+    counts: dict[str, int] = {}
+    rows = []
+    for result in check_tables(tables, site_dir):
+        position = counts.get(result.suite, 0)
+        counts[result.suite] = position + 1
+        rows.append(
+            {
+                "recorded_run": run_id,
+                "recorded_at": recorded_at,
+                "table_name": result.table,
+                "suite": result.suite,
+                "position": position,
+                "expectation": result.expectation,
+                "column": result.column,
+                "has_passed": result.has_passed,
+                "observed": result.observed,
+                "num_rows": result.num_rows,
+            }
+        )
+    now = pl.DataFrame(rows, schema=SCHEMA)
+    if earlier is None:
+        return now
+    kept = earlier.filter(pl.col("recorded_run") != run_id).select(
+        pl.col(name).cast(dtype) for name, dtype in SCHEMA.items()
+    )
+    return pl.concat([kept, now])
+
+
+def thinned(rows: pl.LazyFrame) -> pl.DataFrame:
+    """Every k-th row of a table, so that at most 50,000 are left."""
+    num_rows = rows.select(pl.len()).collect().item()
+    return rows.gather_every(max(1, -(-num_rows // MAX_ROWS))).collect()
