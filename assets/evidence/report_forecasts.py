@@ -177,8 +177,9 @@ def quality_section(query: Query, context: ReportContext) -> Section:
         title,
         (
             TextBlock(
-                "Rules that table contracts state are generated from them; every row keeps its contract at every write. "
-                "Expectations add rules about whole tables and leave Data Docs, which are linked under Reproduction."
+                "Rules that table contracts state are generated from them; every row keeps its contract at every "
+                "write. Expectations add rules about whole tables and leave Data Docs, which are linked under "
+                "Reproduction."
             ),
             table_block(query, QUALITY, "Expectations of this run, by suite", {"rows_checked": "count"}),
         ),
