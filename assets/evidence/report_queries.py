@@ -23,12 +23,43 @@ BASELINES_OF = {
 }
 STUDENT_OF = {"teacher_agreement": "lsm", "survey_calibration": "student"}
 
+
+Z = 1.959963984540054
+T_EXPANSION = (
+    (Z**3 + Z) / 4,
+    (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96,
+    (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384,
+    (79 * Z**9 + 776 * Z**7 + 1482 * Z**5 - 1920 * Z**3 - 945 * Z) / 92160,
+)
+"""Student's t quantile minus the normal one, by powers of 1/ν. Source: Abramowitz & Stegun (1964), equation 26.7.5."""
+
+
+def pooled(value: str, lowest: int, highest: int = 1) -> str:
+    """Columns lower and upper of a mean over replicates, from their intervals and their spread, by Rubin's rule.
+
+    With W the mean squared standard error within m replicates and B the variance between them, the variance is
+    W + (1 + 1/m) B, with Student's t of ν = (m − 1)(1 + W / ((1 + 1/m) B))² degrees of freedom; one replicate keeps its
+    own interval. The same rule gives the decision shares in the terminal.
+
+    Source: Rubin (1987), Multiple imputation for nonresponse in surveys, section 3.1.
+    """
+    within = f"avg((greatest(upper - {value}, {value} - lower) / {Z:.6f}) ** 2)"
+    between = f"((1 + 1.0 / count(*)) * coalesce(var_samp({value}), 0))"
+    inverse = f"coalesce(1.0 / nullif((count(*) - 1) * (1 + {within} / nullif({between}, 0)) ** 2, 0), 0)"
+    terms = " + ".join(f"{term:.5f} * {inverse} ** {power}" for power, term in enumerate(T_EXPANSION, start=1))
+    spread = f"({Z:.5f} + {terms}) * sqrt({within} + {between})"
+    return (
+        f"case when count(*) = 1 then min(lower) else greatest({lowest}, avg({value}) - {spread}) end as lower,\n"
+        f"         case when count(*) = 1 then max(upper) else least({highest}, avg({value}) + {spread}) end as upper"
+    )
+
+
 SEGMENT_ATTRIBUTES = ("party", "age_group", "race_ethnicity", "education")
 
-DECISION_SHARES = """
+DECISION_SHARES = f"""
 with everybody as (
   select scenario_id, question_id, engine, timestep, option, avg(share) as share,
-         min(lower) as lower, max(upper) as upper, count(*) as num_replicates, min(num_agents) as num_agents
+         {pooled("share", 0)}, count(*) as num_replicates, min(num_agents) as num_agents
   from outcomes where segment = 'all' group by all
 ), final as (
   select scenario_id, question_id, max(timestep) as timestep from everybody where engine = 'lsm' group by all
@@ -138,9 +169,9 @@ select axis, target, r2, lower, upper, r2_permuted as noise_floor, num_agents as
 from axis_probes order by r2 desc, axis, target limit 20
 """.strip()
 
-EFFECTS = """
+EFFECTS = f"""
 select scenario_id as scenario, baseline_id as baseline, question_id as question, option,
-       avg(difference) as effect, min(lower) as lower, max(upper) as upper, count(*) as replicates
+       avg(difference) as effect, {pooled("difference", -1)}, count(*) as replicates
 from counterfactuals where unit = 'segment' and segment = 'all'
 group by all order by scenario, baseline, question, option
 """.strip()
@@ -152,10 +183,10 @@ select scenario_id as scenario, baseline_id as baseline, question_id as question
 from counterfactuals where unit = 'agent' group by all order by scenario, baseline, question
 """.strip()
 
-SEGMENT_EFFECTS = """
+SEGMENT_EFFECTS = f"""
 with effects as (
   select scenario_id as scenario, question_id as question, segment, option, avg(difference) as effect,
-         min(lower) as lower, max(upper) as upper, min(num_agents) as agents
+         {pooled("difference", -1)}, min(num_agents) as agents
   from counterfactuals where unit = 'segment' and segment <> 'all' group by all
 ), ranked as (
   select *, row_number() over (partition by scenario, question order by abs(effect) desc, segment, option) as place
@@ -209,7 +240,7 @@ with question as (
 select outcomes.timestep, outcomes.option,
        case when outcomes.scenario_id = question.baseline then 'baseline'
             when engine = 'lsm' then 'scenario' else 'mechanistic opinion' end as series,
-       avg(share) as share, min(lower) as lower, max(upper) as upper
+       avg(share) as share, {pooled("share", 0)}
 from outcomes join question using (question_id)
 where segment = 'all' and ((outcomes.scenario_id = question.scenario_id and engine in ('lsm', 'lpm_opinion'))
       or (outcomes.scenario_id = question.baseline and engine = 'lsm'))
@@ -372,7 +403,7 @@ with respondents as (
 ), answers as (
   select segment, answer as option, sum(weight) as weight from members group by all
 ), simulated as (
-  select segment, option, avg(share) as share, min(lower) as lower, max(upper) as upper from outcomes
+  select segment, option, avg(share) as share, {pooled("share", 0)} from outcomes
   where scenario_id = {quoted(scenario_id)} and question_id = {quoted(question_id)}
     and timestep = 0 and engine = 'lsm' group by all
 ), compared as (
@@ -411,7 +442,7 @@ group by value, outcome order by outcome, value
 def segment_effects(scenario_id: str, question_id: str) -> str:
     """Effects by party and for everybody, for a chart with intervals."""
     return f"""
-select segment, option, avg(difference) as difference, min(lower) as lower, max(upper) as upper from counterfactuals
+select segment, option, avg(difference) as difference, {pooled("difference", -1)} from counterfactuals
 where unit = 'segment' and scenario_id = {quoted(scenario_id)} and question_id = {quoted(question_id)}
   and (segment = 'all' or segment like 'party=%' or segment like 'age_group=%')
 group by all order by segment, option

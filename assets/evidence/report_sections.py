@@ -61,9 +61,9 @@ def summary_section(query: Query, context: ReportContext) -> Section:
         )
         blocks.append(
             TextBlock(
-                "Shares are mean probabilities over agents and replicates. The interval runs from the lowest to the "
-                "highest end of the replicates' 95 % intervals, which hold the sampling of donors and not the error of "
-                "the model: for that, read the sections on the student and on survey calibration."
+                "Shares are mean probabilities over agents and replicates. The 95 % interval joins the replicates' own "
+                "intervals and their spread by Rubin's rule. It holds the sampling of donors and not the error of the "
+                "model: for that, read the sections on the student and on survey calibration."
             )
         )
         blocks.extend(_trajectory_charts(query))
