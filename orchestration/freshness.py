@@ -132,7 +132,7 @@ LINEAGE: tuple[Stage, ...] = (
     Stage(
         "teacher_agreement",
         "evidence",
-        ("held_out_predictions", "reasoning_traces", "agents", "scenarios"),
+        ("held_out_predictions", "reasoning_traces", "agents", "scenarios", "trajectories"),
         ("seed",),
     ),
     Stage(

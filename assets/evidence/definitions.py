@@ -8,6 +8,7 @@ import polars as pl
 
 from assets.evidence.behaviour import score_behaviours
 from assets.evidence.benchmarks import score_benchmarks
+from assets.evidence.cluster_agreement import cluster_rows
 from assets.evidence.data_quality import CHECKED_TABLES, check_quality
 from assets.evidence.dynamic_calibration import calibrate_dynamically
 from assets.evidence.leaderboard import RecordedRun, extend_leaderboard
@@ -39,10 +40,13 @@ def teacher_agreement(
     reasoning_traces: pl.DataFrame,
     agents: pl.DataFrame,
     scenarios: pl.DataFrame,
+    trajectories: pl.LazyFrame,
 ) -> dg.Output[pl.DataFrame]:
-    """Scores held-out predictions."""
+    """Scores held-out predictions, and the clusters of the simulated channels of held-out agents."""
     rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
     scores = agree_with_teacher(held_out_predictions, rollouts, agents, scenarios, platform.recipe.seed)
+    held_out = held_out_predictions.filter(pl.col("split") == "agents")["agent_id"]
+    scores = pl.concat([scores, cluster_rows(rollouts, trajectories, held_out, platform.recipe.seed)])
     overall = scores.filter((pl.col("metric") == "tvd") & (pl.col("slice") == "all")).sort("value", "model")
     values = dict(overall.select("model", "value").iter_rows())
     return dg.Output(

@@ -76,6 +76,11 @@ def student_section(query: Query, context: ReportContext) -> Section:
                 "The same by slice",
             )
         )
+        blocks.append(
+            table_block(
+                query, sql.CLUSTERS, "Reasoning clusters of held-out agents: agreement with the teacher, and its own"
+            )
+        )
         blocks.append(table_block(query, sql.notes("teacher_agreement", "true"), "Notes on these figures"))
     if context.student.gates:
         blocks.append(

@@ -169,6 +169,11 @@ select axis, target, r2, lower, upper, r2_permuted as noise_floor, num_agents as
 from axis_probes order by r2 desc, axis, target limit 20
 """.strip()
 
+CLUSTERS = """
+select metric, model, value, lower, upper, noise_floor as teacher_seed_to_seed, num_observations as answers, note
+from teacher_agreement where metric like 'cluster_%' order by metric, value desc, model
+""".strip()
+
 EFFECTS = f"""
 select scenario_id as scenario, baseline_id as baseline, question_id as question, option,
        avg(difference) as effect, {pooled("difference", -1)}, count(*) as replicates
@@ -309,6 +314,13 @@ def losing_rows(tables: tuple[str, ...]) -> str:
         parts.append(
             "select 'teacher agreement' as part, metric || ', ' || slice as figure, student as ours, verdict\n"
             f"from ({standing('teacher_agreement', 'true')}) where verdict like 'loses to%'"
+        )
+        parts.append(
+            "select 'reasoning clusters' as part, ours.metric as figure, ours.value as ours,\n"
+            "       'loses to persistence' as verdict\n"
+            "from teacher_agreement ours join teacher_agreement theirs using (metric, slice)\n"
+            "where ours.metric like 'cluster_%' and ours.model = 'lsm_unanchored' and theirs.model = 'persistence'\n"
+            "  and ours.value < theirs.value"
         )
     if "survey_calibration" in tables:
         parts.append(

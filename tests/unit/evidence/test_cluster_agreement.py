@@ -1,0 +1,71 @@
+"""Reasoning clusters: perfect for the same channels, near zero for another person's, nothing where rows are few."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from assets.evidence.cluster_agreement import cluster_rows
+from validation.contracts import CONTRACTS
+
+CENTRES = np.array([[0.8, 0.0, 0.0], [0.0, 0.8, 0.0], [0.0, 0.0, 0.8], [-0.8, -0.8, -0.8]])
+HELD_OUT = pl.Series("agent_id", range(30, 60))
+
+
+def channels(agent: np.ndarray, seed: int) -> list[list[float]]:
+    return (CENTRES[agent % 4] + np.random.default_rng(seed).normal(0, 0.05, (len(agent), 3))).tolist()
+
+
+def traces(num_agents: int = 60) -> pl.DataFrame:
+    agent = np.repeat(np.arange(num_agents), 3)
+    timestep = np.tile([0, 1, 2], num_agents)
+    draws = [
+        pl.DataFrame(
+            {
+                "scenario_id": "reform",
+                "agent_id": agent,
+                "timestep": timestep,
+                "draw": draw,
+                "channels": channels(agent, draw),
+            }
+        )  # fmt: skip
+        for draw in (0, 1)
+    ]
+    return pl.concat(draws)
+
+
+def simulated(shift: int) -> pl.LazyFrame:
+    agent = np.repeat(np.arange(60), 3)
+    shifted = np.random.default_rng(3).permutation(agent) if shift else agent
+    return pl.DataFrame(
+        {
+            "scenario_id": "reform", "agent_id": agent, "timestep": np.tile([0, 1, 2], 60), "replicate": 0,
+            "engine": "lsm", "channels": channels(shifted, 9),
+        }
+    ).lazy()  # fmt: skip
+
+
+def value_of(table: pl.DataFrame, model: str, column: str = "value") -> float:
+    return table.filter((pl.col("metric") == "cluster_ari") & (pl.col("model") == model))[column][0]
+
+
+def test_the_same_reasons_agree_fully_and_the_floor_is_the_teachers_redraws() -> None:
+    table = cluster_rows(traces(), simulated(0), HELD_OUT, 0)
+
+    assert value_of(table, "lsm_unanchored") == pytest.approx(1.0)
+    assert value_of(table, "persistence") == pytest.approx(1.0)
+    assert value_of(table, "persistence", "noise_floor") == pytest.approx(1.0)
+    CONTRACTS["teacher_agreement"].validate(table)
+
+
+def test_another_persons_reasons_agree_by_chance_only() -> None:
+    table = cluster_rows(traces(), simulated(1), HELD_OUT, 0)
+
+    assert abs(value_of(table, "lsm_unanchored")) < 0.15
+    assert value_of(table, "persistence") == pytest.approx(1.0)
+
+
+def test_too_few_answers_are_suppressed_with_the_reason() -> None:
+    table = cluster_rows(traces().filter(pl.col("agent_id") >= 28), simulated(0), HELD_OUT, 0)
+
+    assert table["value"].null_count() == 2
+    assert "40 are needed" in table["note"][0]
