@@ -27,7 +27,7 @@ def traces(num_agents: int = 60) -> pl.DataFrame:
                 "draw": draw,
                 "channels": channels(agent, draw),
             }
-        )  # fmt: skip
+        )
         for draw in (0, 1)
     ]
     return pl.concat(draws)
