@@ -133,8 +133,9 @@ def query(
 @app.command()
 def report(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the report again from the current tables.")] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write the report as a PDF too, beside the page.")] = False,
 ) -> None:
-    """Say where the validation report of the last run is, or build it again."""
+    """Say where the validation report of the last run is, or build it again, as a PDF too."""
     settings = _settings()
     from orchestration.records import Records
 
@@ -146,6 +147,11 @@ def report(
     if not record:
         raise ValueError("There is no report yet. Run `populace run` first.")
     typer.echo(record["path"])
+    if pdf:
+        from assets.evidence.report_pdf import write_pdf
+        from orchestration.recipes import find_recipe
+
+        typer.echo(write_pdf(settings, find_recipe(settings.recipe), record["run_id"]))
 
 
 @app.command()

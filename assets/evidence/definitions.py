@@ -16,6 +16,7 @@ from assets.evidence.recorded_agreement import recorded_agreement as agree_with_
 from assets.evidence.rectification import rectified_shares as correct_shares
 from assets.evidence.rectification import student_answers_at_rest
 from assets.evidence.report import build_report
+from assets.evidence.report_index import note_run, write_index
 from assets.evidence.run_record import read_context
 from assets.evidence.survey_calibration import survey_calibration as calibrate_on_surveys
 from assets.evidence.teacher_agreement import teacher_agreement as agree_with_teacher
@@ -285,6 +286,20 @@ def validation_report(context: dg.AssetExecutionContext, platform: Platform) -> 
         draft = target.with_suffix(".draft")
         draft.write_text(page, encoding="utf-8")
         draft.replace(target)
+    losing = next((figure for figure in read_figures(page) if figure["section"] == "Where it fails"), None)
+    failed = [gate.name for gate in report_context.student.gates if not gate.has_passed]
+    note_run(
+        folder,
+        {
+            "created": report_context.created,
+            "recipe": platform.recipe.name,
+            "teacher": report_context.teacher,
+            "student": f"version {report_context.student.version}, {report_context.student.alias or 'no alias'}",
+            "losing": f"{len(losing['rows'])} losing rows" if losing else "not counted",
+            "failed_gates": ", ".join(failed) or "none",
+        },
+    )
+    index = write_index(settings.reports_dir)
     platform.records.write(
         "validation_report",
         {"fingerprint": platform.fingerprint("validation_report"), "run_id": context.run_id, "path": str(path)},
@@ -292,6 +307,7 @@ def validation_report(context: dg.AssetExecutionContext, platform: Platform) -> 
     return dg.MaterializeResult(
         metadata={
             "report": dg.MetadataValue.url(path.as_uri()),
+            "index_of_runs": dg.MetadataValue.url(index.as_uri()),
             "path": dg.MetadataValue.path(str(path)),
             "num_figures": len(read_figures(page)),
             "size_kb": len(page.encode()) // 1024,

@@ -11,6 +11,11 @@ from validation.report import Page, Query, render_page
 
 
 def build_report(query: Query, context: ReportContext) -> str:
+    """The report of a run as HTML; see `report_page`."""
+    return render_page(report_page(query, context))
+
+
+def report_page(query: Query, context: ReportContext) -> Page:
     """Builds the report of a run.
 
     Every table and chart is made by running its SQL through `query`, so that what the page shows and what
@@ -22,7 +27,7 @@ def build_report(query: Query, context: ReportContext) -> str:
         context: what the run was; sections whose tables are absent say so.
 
     Returns:
-        HTML without any reference to the network.
+        The page; rendered, it has no reference to the network.
 
     Raises:
         ValueError: a link of the context has an address that is not allowed.
@@ -53,4 +58,4 @@ def build_report(query: Query, context: ReportContext) -> str:
     )
     title = "Populace validation report"
     subtitle = f"Run {context.run_id}, {context.created}: simulated people beside surveys, baselines and noise floors."
-    return render_page(Page(title, subtitle, sections))
+    return Page(title, subtitle, sections)
