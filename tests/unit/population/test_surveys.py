@@ -65,5 +65,7 @@ def test_mirror_adds_the_panel_with_weights(tmp_path):
     assert dict(panel["wave"].value_counts().rows()) == {2016: 2867, 2018: 2348, 2020: 1823}
     assert panel["design_weight"].n_unique() > 100
     assert (panel["item_death_penalty"].drop_nulls() == "favor").mean() > 0.5
-    assert [use["origin"] for use in respondents.uses] == ["embedded", "embedded", "mirror"]
+    origins = {use["source"]: use["origin"] for use in respondents.uses}
+    assert origins["cces_2016"] == origins["gss_abortion"] == "embedded"
+    assert origins["gss_2016_2020_panel"] == "mirror"
     assert respondents.items["abortion_any_reason"].surveys == ("gss_abortion", "gss_2016_2020_panel")
