@@ -54,8 +54,9 @@ format: $(VENV)/.dev ## ruff, writing
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(VENV)/.run ## write the reference page of the tables from their contracts
+docs: $(VENV)/.run ## write the reference pages of tables and benchmarks from contracts and stored results
 	$(BIN)/python -m validation.contracts.reference > docs/reference/tables.md
+	$(BIN)/python -m benchmarks.results > docs/reference/benchmarks.md
 
 bench: $(VENV)/.bench .venv-peers/.done ## ratios against peers and the machine's floor, side by side in one run
 	$(BIN)/python -m benchmarks

@@ -1,10 +1,14 @@
-"""Runs every benchmark, prints the table of ratios and stores it with commit, machine and versions."""
+"""Runs benchmarks, prints the table of ratios and stores it with commit, machine and versions.
 
-import json
+`python -m benchmarks` runs all of them, `python -m benchmarks raking rollout` those two; `--no-store` leaves no file.
+"""
+
+import argparse
+import importlib
 import platform
-import resource
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,47 +17,49 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import attention, delta_write, raking, rollout
+from benchmarks.results import StoredRow, store
 from benchmarks.timing import Row
 
 NUM_THREADS = 2
-RESULTS = Path(__file__).with_name("results")
+MODULES = ("raking", "attention", "rollout", "delta_write")
+"""Benchmarks in the order in which they run: modules of this package with a function `measure`."""
+
 PACKAGES = ("torch", "numpy", "polars", "deltalake", "pandera", "ipfn", "torch-geometric")
 
 
 def main() -> int:
     """Measures, prints and stores; the exit code is 0 even where a row falls short, since machines differ."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios against peers and the floor.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"all when none is given; one of {', '.join(MODULES)}")
+    parser.add_argument("--no-store", action="store_true", help="print only")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.names) - set(MODULES))
+    if unknown:
+        parser.error(f"unknown benchmark {', '.join(unknown)}; allowed: {', '.join(MODULES)}")
     torch.set_num_threads(NUM_THREADS)
-    rows: list[Row] = []
-    for benchmark in (raking, attention, rollout, delta_write):
-        print(f"measuring {benchmark.__name__} …", file=sys.stderr)
-        rows += benchmark.measure()
-    table = Table("what", "ours", "against", "theirs", "ratio", "target", "verdict", title="Benchmarks")
-    for row in rows:
-        sign = "≥" if row.is_speedup else "≤"
-        unit = "× faster" if row.is_speedup else "× the floor"
-        table.add_row(
-            f"{row.name}\n[dim]{row.note}[/dim]" if row.note else row.name,
-            f"{row.ours:.3f} s",
-            row.other_name,
-            f"{row.other:.3f} s",
-            f"{row.ratio:.2f} {unit}",
-            f"{sign} {row.target:g}",
-            row.verdict,
-        )
-    Console(width=180 if not sys.stdout.isatty() else None).print(table)
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps(describe(rows), indent=2), encoding="utf-8")
-    print(f"stored: {path}")
+    rows: list[StoredRow] = []
+    start = time.monotonic()
+    for name in [module for module in MODULES if not arguments.names or module in arguments.names]:
+        print(f"measuring {name} …", file=sys.stderr)
+        rows += [_stored(name, row) for row in importlib.import_module(f"benchmarks.{name}").measure()]
+    minutes = (time.monotonic() - start) / 60
+    Console(width=180 if not sys.stdout.isatty() else None).print(_table(rows))
+    print(f"measured in {minutes:.1f} minutes")
+    if not arguments.no_store:
+        print(f"stored: {store(rows, {**describe_run(), 'minutes': round(minutes, 1)})}")
     return 0
 
 
-def describe(rows: list[Row]) -> dict:
-    """The results with what is needed to compare them later."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+def describe_run() -> dict:
+    """What is needed to compare results later: commit, machine and versions."""
+    git = ("git", "-C", str(Path(__file__).parent))
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    changes = subprocess.run(
+        [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=False
+    )
     return {
         "commit": commit,
+        "has_uncommitted_changes": bool(changes.stdout.strip()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "processor": _processor(),
@@ -61,23 +67,46 @@ def describe(rows: list[Row]) -> dict:
             "system": platform.platform(),
             "python": platform.python_version(),
         },
-        "versions": {package: metadata.version(package) for package in PACKAGES},
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "rows": [
-            {
-                "name": row.name,
-                "ours_seconds": row.ours,
-                "other": row.other_name,
-                "other_seconds": row.other,
-                "ratio": row.ratio,
-                "target": row.target,
-                "is_speedup": row.is_speedup,
-                "verdict": row.verdict,
-                "note": row.note,
-            }
-            for row in rows
-        ],
+        "versions": {package: _version(package) for package in PACKAGES},
     }
+
+
+def _stored(benchmark: str, row: Row) -> StoredRow:
+    return StoredRow(
+        benchmark=benchmark,
+        name=row.name,
+        ours=row.ours,
+        other_name=row.other_name,
+        other=row.other,
+        unit=row.unit,
+        ratio=row.ratio,
+        target=row.target,
+        is_speedup=row.is_speedup,
+        verdict=row.verdict,
+        note=row.note,
+    )
+
+
+def _table(rows: list[StoredRow]) -> Table:
+    table = Table("what", "ours", "against", "theirs", "ratio", "target", "verdict", title="Benchmarks")
+    for row in rows:
+        table.add_row(
+            f"{row.name}\n[dim]{row.note}[/dim]" if row.note else row.name,
+            row.text_of(row.ours),
+            row.other_name,
+            row.text_of(row.other),
+            row.ratio_text,
+            row.target_text,
+            row.verdict,
+        )
+    return table
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _processor() -> str:

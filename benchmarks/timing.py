@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One ratio: `ours` against `other`, medians in seconds, and the target that was set beforehand.
+    """One ratio: `ours` against `other`, medians, and the target that was set beforehand.
 
-    With `is_speedup` the ratio is other / ours and must reach the target (times faster than a peer); without it the
-    ratio is ours / other and must stay below it (times the floor).
+    Both are in `unit`, seconds unless said otherwise. With `is_speedup` the ratio is other / ours and must reach the
+    target (times faster than a peer); without it the ratio is ours / other and must stay below it (times the floor).
     """
 
     name: str
@@ -22,6 +22,7 @@ class Row:
     target: float
     is_speedup: bool
     note: str = ""
+    unit: str = "s"
 
     @property
     def ratio(self) -> float:
@@ -35,13 +36,16 @@ class Row:
         return "met" if is_met else "falls short"
 
 
-def median_seconds(candidates: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
+def median_seconds(
+    candidates: Mapping[str, Callable[[], object]], repeats: int = 5, *, is_warmed: bool = True
+) -> dict[str, float]:
     """Median time of each callable, measured in turn so that a noisy moment hits all of them alike.
 
-    Each is called once beforehand to warm caches; garbage is collected before every measurement.
+    Each is called once beforehand to warm caches, unless `is_warmed` is False because a call takes long or the caller
+    has done so; garbage is collected before every measurement.
     """
     times: dict[str, list[float]] = {name: [] for name in candidates}
-    for call in candidates.values():
+    for call in candidates.values() if is_warmed else ():
         call()
     for _ in range(repeats):
         for name, call in candidates.items():
