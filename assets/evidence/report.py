@@ -3,8 +3,9 @@
 from assets.evidence import report_behaviour as behaviour
 from assets.evidence import report_evidence as evidence
 from assets.evidence import report_forecasts as forecasts
+from assets.evidence import report_inputs as inputs
 from assets.evidence import report_recorded as recorded
-from assets.evidence import report_sections as simulated
+from assets.evidence import report_simulated as simulated
 from assets.evidence import report_workforce as workforce
 from assets.evidence.report_context import ReportContext
 from validation.report import Page, Query, render_page
@@ -34,10 +35,10 @@ def report_page(query: Query, context: ReportContext) -> Page:
     """
     sections = (
         simulated.summary_section(query, context),
-        simulated.scenarios_section(query, context),
-        simulated.population_section(query, context),
-        simulated.society_section(query, context),
-        simulated.traces_section(query, context),
+        inputs.scenarios_section(query, context),
+        inputs.population_section(query, context),
+        inputs.society_section(query, context),
+        inputs.traces_section(query, context),
         recorded.recorded_section(query, context),
         evidence.student_section(query, context),
         evidence.survey_section(query, context),

@@ -4,9 +4,9 @@ import re
 
 import polars as pl
 
-from assets.evidence import report_queries as sql
+from assets.evidence import sql_inputs, sql_standing, sql_surveys
+from assets.evidence.report_blocks import MAX_CHARTS, blocks_or_warning, gates_frame
 from assets.evidence.report_context import ReportContext
-from assets.evidence.report_sections import EVIDENCE_TABLES, MAX_CHARTS, blocks_or_warning, gates_frame
 from assets.evidence.survey_shares import choose_wave
 from validation.report import (
     Block,
@@ -53,7 +53,7 @@ def student_section(query: Query, context: ReportContext) -> Section:
         blocks.append(
             table_block(
                 query,
-                sql.standing("teacher_agreement", "slice = 'all'"),
+                sql_standing.standing("teacher_agreement", "slice = 'all'"),
                 "Held-out answers: the student, the teacher's noise floor and the baselines",
             )
         )
@@ -61,7 +61,7 @@ def student_section(query: Query, context: ReportContext) -> Section:
             blocks.append(
                 chart_block(
                     query,
-                    sql.model_values(metric, "all"),
+                    sql_standing.model_values(metric, "all"),
                     f"{title} to the teacher on held-out answers; the dashed rule is the noise floor",
                     charts.model_bars,
                     is_half=True,
@@ -70,7 +70,7 @@ def student_section(query: Query, context: ReportContext) -> Section:
         blocks.append(
             table_block(
                 query,
-                sql.standing(
+                sql_standing.standing(
                     "teacher_agreement", "slice <> 'all' and metric in ('tvd', 'treatment_effect_correlation')"
                 ),
                 "The same by slice",
@@ -78,10 +78,12 @@ def student_section(query: Query, context: ReportContext) -> Section:
         )
         blocks.append(
             table_block(
-                query, sql.CLUSTERS, "Reasoning clusters of held-out agents: agreement with the teacher, and its own"
+                query,
+                sql_standing.CLUSTERS,
+                "Reasoning clusters of held-out agents: agreement with the teacher, and its own",
             )
         )
-        blocks.append(table_block(query, sql.notes("teacher_agreement", "true"), "Notes on these figures"))
+        blocks.append(table_block(query, sql_standing.notes("teacher_agreement", "true"), "Notes on these figures"))
     if context.student.gates:
         blocks.append(
             RecordBlock(gates_frame(context), "Gates of the registered student", "From the model registry's record.")
@@ -89,7 +91,9 @@ def student_section(query: Query, context: ReportContext) -> Section:
     if context.has("axis_probes"):
         blocks.append(
             table_block(
-                query, sql.AXES, "What the free latent's axes predict, beside the same with the target permuted"
+                query,
+                sql_standing.AXES,
+                "What the free latent's axes predict, beside the same with the target permuted",
             )
         )
     return Section(
@@ -104,7 +108,7 @@ def survey_section(query: Query, context: ReportContext) -> Section:
         blocks.append(
             table_block(
                 query,
-                sql.standing("survey_calibration", "metric <> 'max_margin_error' and slice like '%/all'"),
+                sql_standing.standing("survey_calibration", "metric <> 'max_margin_error' and slice like '%/all'"),
                 "Whole population, timestep 0: distance to the survey, its sampling error and the baselines",
             )
         )
@@ -113,11 +117,13 @@ def survey_section(query: Query, context: ReportContext) -> Section:
         blocks.append(
             table_block(
                 query,
-                sql.standing("survey_calibration", "metric = 'tvd' and slice like '%=%' and slice like '%/%'"),
+                sql_standing.standing("survey_calibration", "metric = 'tvd' and slice like '%=%' and slice like '%/%'"),
                 "The same by segment; groups below 100 respondents are suppressed",
             )
         )
-        blocks.append(table_block(query, sql.notes("survey_calibration", sql.SHARES), "Notes on these figures"))
+        blocks.append(
+            table_block(query, sql_standing.notes("survey_calibration", sql_standing.SHARES), "Notes on these figures")
+        )
     return Section("Survey calibration", tuple(blocks_or_warning(blocks, context, "survey_calibration")))
 
 
@@ -126,19 +132,23 @@ def benchmarks_section(query: Query, context: ReportContext) -> Section:
     blocks: list[Block] = []
     if context.has("benchmark_scores"):
         blocks.append(
-            table_block(query, sql.BENCHMARKS, "Published figures; targets and tolerances were declared beforehand")
+            table_block(
+                query, sql_standing.BENCHMARKS, "Published figures; targets and tolerances were declared beforehand"
+            )
         )
     return Section("Benchmarks", tuple(blocks_or_warning(blocks, context, "benchmark_scores")))
 
 
 def failures_section(query: Query, context: ReportContext) -> Section:
     """Every figure that loses or falls short."""
-    tables = tuple(name for name in EVIDENCE_TABLES if context.has(name))
+    tables = tuple(name for name in sql_standing.EVIDENCE_TABLES if context.has(name))
     if not tables:
         return Section(
             "Where it fails", (TextBlock("No evidence table exists yet, so nothing could fail.", "warning"),)
         )
-    losing = table_block(query, sql.losing_rows(tables), "Every figure that loses to a baseline or misses its target")
+    losing = table_block(
+        query, sql_standing.losing_rows(tables), "Every figure that loses to a baseline or misses its target"
+    )
     failed = [gate.name for gate in context.student.gates if not gate.has_passed]
     text = f"{len(losing.frame)} rows lose to a baseline or fall short of a published figure."
     if failed:
@@ -208,7 +218,7 @@ def _calibration_charts(query: Query) -> list[Block]:
     blocks: list[Block] = []
     seen: set[tuple[str, str | None]] = set()
     columns = query("select * from survey_respondents limit 0").columns
-    for row in query(sql.QUESTIONS).iter_rows(named=True):
+    for row in query(sql_inputs.QUESTIONS).iter_rows(named=True):
         item, where = row["item"], row["population_where"]
         key = (item, where)
         if item is None or key in seen or f"item_{item}" not in columns or len(blocks) >= MAX_CHARTS:
@@ -223,11 +233,11 @@ def _calibration_charts(query: Query) -> list[Block]:
 
 
 def _calibration_chart(query: Query, row: dict) -> Block | None:
-    waves = query(sql.item_waves(row["item"]))
+    waves = query(sql_surveys.item_waves(row["item"]))
     if waves.is_empty():
         return None
     wave, _ = choose_wave(waves)
-    statement = sql.survey_against_agents(
+    statement = sql_surveys.survey_against_agents(
         row["scenario_id"], row["question_id"], row["item"], wave.survey, wave.year, row["population_where"]
     )
     item = row["item"].replace("_", " ")

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from assets.evidence.report_queries import T_EXPANSION, Z, pooled
+from assets.evidence.sql_pooling import T_EXPANSION, Z, pooled
 from assets.simulation.decisions import _combined_interval
 
 

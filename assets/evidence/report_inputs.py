@@ -1,0 +1,77 @@
+"""The sections of the validation report on what was simulated from: scenarios, population, society, traces."""
+
+from assets.evidence import sql_inputs
+from assets.evidence.report_blocks import blocks_or_warning, shown_as
+from assets.evidence.report_context import ReportContext
+from validation.report import Block, Query, Section, chart_block, charts, table_block
+
+
+def scenarios_section(query: Query, context: ReportContext) -> Section:
+    """The questions that were asked."""
+    blocks: list[Block] = []
+    if context.has("scenarios"):
+        blocks.append(table_block(query, sql_inputs.SCENARIOS, "Questions, events and baselines of the scenarios"))
+    return Section("Scenarios", tuple(blocks_or_warning(blocks, context, "scenarios")))
+
+
+def population_section(query: Query, context: ReportContext) -> Section:
+    """Respondents, weights, agents and margins."""
+    blocks: list[Block] = []
+    if context.has("survey_respondents"):
+        blocks.append(
+            table_block(
+                query, sql_inputs.RESPONDENTS, "Respondents by survey", {"first_wave": "text", "last_wave": "text"}
+            )
+        )
+    if context.has("calibrated_respondents"):
+        blocks.append(
+            table_block(
+                query,
+                sql_inputs.WEIGHTS,
+                "Weights of the donors before and after raking (Kish)",
+                {"effective_sample_size": "count"},
+            )
+        )
+    if context.has("agents"):
+        blocks.append(table_block(query, sql_inputs.AGENTS, "Agents", {"share_with_imputed_attributes": "share"}))
+    if context.has("survey_calibration"):
+        blocks.append(
+            chart_block(
+                query,
+                sql_inputs.MARGIN_ERRORS,
+                "Largest error of each margin: design weights, calibrated weights and agents",
+                charts.margin_errors,
+            )
+        )
+    return Section(
+        "Population",
+        tuple(blocks_or_warning(blocks, context, "survey_respondents", "calibrated_respondents", "agents")),
+    )
+
+
+def society_section(query: Query, context: ReportContext) -> Section:
+    """Ties and their statistics."""
+    blocks: list[Block] = []
+    if context.has("agents", "ties"):
+        blocks.append(chart_block(query, sql_inputs.DEGREES, "Social ties per agent", charts.degree_distribution))
+    if context.has("graph_statistics"):
+        blocks.append(
+            table_block(
+                query, sql_inputs.GRAPH_STATISTICS, "Graph statistics, under random mixing and as published elsewhere"
+            )
+        )
+    return Section("Society", tuple(blocks_or_warning(blocks, context, "ties", "graph_statistics")))
+
+
+def traces_section(query: Query, context: ReportContext) -> Section:
+    """What the teacher answered, refused and cost."""
+    blocks: list[Block] = []
+    if context.has("reasoning_traces"):
+        shares = shown_as("share", "refusal_share", "failed_share", "repaired_share")
+        blocks.append(
+            table_block(query, sql_inputs.TEACHERS, "Teachers that answered", {"cached_token_share": "share"})
+        )
+        blocks.append(
+            table_block(query, sql_inputs.TRACES, "Answers by question; redraws measure the noise floor", shares)
+        )
+    return Section("Reasoning traces", tuple(blocks_or_warning(blocks, context, "reasoning_traces")))

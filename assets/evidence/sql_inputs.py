@@ -1,0 +1,79 @@
+"""SQL of what a simulation starts from: scenarios, respondents, weights, agents, ties, teacher answers."""
+
+SCENARIOS = """
+select question.scenario_id as scenario, question.name as question, question.text as wording, question.options,
+       coalesce(question.item, '') as survey_item,
+       (select count(*) from scenarios e where e.scenario_id = question.scenario_id and e.kind = 'event') as events,
+       (select count(*) from scenarios e where e.scenario_id = question.scenario_id and e.kind = 'trigger') as triggers,
+       question.baseline
+from scenarios question where question.kind = 'question'
+order by question.scenario_id, question.position
+""".strip()
+
+QUESTIONS = """
+select scenario_id, name as question_id, item, population_where from scenarios
+where kind = 'question' order by scenario_id, position
+""".strip()
+
+RESPONDENTS = """
+select survey, count(*) as respondents, min(wave) as first_wave, max(wave) as last_wave,
+       count(distinct wave) as waves
+from survey_respondents group by survey order by survey
+""".strip()
+
+WEIGHTS = """
+select count(*) as donors,
+       count(*) * sum(design_weight * design_weight)
+         / (sum(design_weight) * sum(design_weight)) as design_effect_before,
+       count(*) * sum(calibrated_weight * calibrated_weight)
+         / (sum(calibrated_weight) * sum(calibrated_weight)) as design_effect_after,
+       sum(calibrated_weight) * sum(calibrated_weight)
+         / sum(calibrated_weight * calibrated_weight) as effective_sample_size,
+       max(calibrated_weight) / avg(calibrated_weight) as largest_over_mean_weight
+from calibrated_respondents
+""".strip()
+
+AGENTS = """
+select count(*) as agents, count(distinct household_id) as households,
+       count(*) / count(distinct household_id) as adults_per_household,
+       count(distinct respondent_id) as donors_used, count(distinct state) as states,
+       avg(case when len(imputed_attributes) > 0 then 1.0 else 0.0 end) as share_with_imputed_attributes
+from agents
+""".strip()
+
+MARGIN_ERRORS = """
+select replace(slice, 'margin=', '') as margin, replace(model, '_', ' ') as weights, value as error
+from survey_calibration where metric = 'max_margin_error' order by margin, weights
+""".strip()
+
+DEGREES = """
+with degrees as (
+  select agents.agent_id, count(distinct neighbours.src) as degree
+  from agents left join (select src, dst from ties where tie_type <> 'media') neighbours
+    on neighbours.dst = agents.agent_id
+  group by agents.agent_id
+)
+select degree, count(*) / sum(count(*)) over () as share, count(*) as agents
+from degrees group by degree order by degree
+""".strip()
+
+GRAPH_STATISTICS = """
+select statistic, tie_type, value, chance_value, reference_value, reference_source as reference
+from graph_statistics order by statistic, tie_type
+""".strip()
+
+TRACES = """
+select scenario_id as scenario, question_id as question, count(distinct agent_id) as agents, count(*) as answers,
+       count(*) filter (where draw > 0) as redraws,
+       avg(case when is_refusal then 1.0 else 0.0 end) as refusal_share,
+       avg(case when validation_status = 'failed' then 1.0 else 0.0 end) as failed_share,
+       avg(case when validation_status = 'repaired' then 1.0 else 0.0 end) as repaired_share,
+       sum(prompt_tokens + completion_tokens)::bigint as tokens, sum(cost_usd) as cost_usd
+from reasoning_traces where kind = 'rollout' group by scenario_id, question_id order by scenario_id, question_id
+""".strip()
+
+TEACHERS = """
+select teacher, model, count(*) as answers, sum(cached_tokens) / greatest(sum(prompt_tokens), 1) as cached_token_share,
+       avg(latency_ms) as mean_latency_ms, sum(cost_usd) as cost_usd
+from reasoning_traces group by teacher, model order by teacher, model
+""".strip()
