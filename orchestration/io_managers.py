@@ -12,8 +12,11 @@ import polars as pl
 
 from orchestration.partitions import PartitionedRows, to_partition
 from orchestration.resources import Platform
+from orchestration.table_assets import links, plot
 from orchestration.table_store import Partition, Written
 from validation.contracts import CONTRACTS
+from validation.report.charts import plot_png
+from validation.report.table_plots import draw_table
 
 PREVIEW_ROWS = 5
 
@@ -31,16 +34,28 @@ class DeltaTables(dg.ConfigurableIOManager):
             TypeError: the asset returned something that is no table.
         """
         table = context.asset_key.path[-1]
+        parts: list[Partition] = []
         if isinstance(obj, pl.DataFrame):
             written = [self._write(table, obj, context.run_id)]
         elif isinstance(obj, PartitionedRows):
             written = []
             for part in obj:
                 written.append(self._write(table, part.chunks, context.run_id, part.partition))
+                parts.append(part.partition)
                 context.log.info(f"{table}: wrote {written[-1].num_rows:,} rows of {part.partition.key}")
         else:
             raise TypeError(f"Asset {table} returned {type(obj).__name__}; allowed: polars.DataFrame, PartitionedRows.")
-        context.add_output_metadata(self._metadata(table, written))
+        rows = self._last_written(table, parts[-1] if parts else None)
+        metadata = {**links(self.platform.settings), **self._metadata(table, written)}
+        if "plot" not in context.output_metadata and (chart := draw_table(table, rows)):
+            metadata["plot"] = plot(plot_png(chart))
+        own = context.output_metadata
+        context.add_output_metadata({name: value for name, value in metadata.items() if name not in own})
+
+    def _last_written(self, table: str, partition: Partition | None) -> pl.LazyFrame:
+        """The rows of the last partition that was written, or the whole table."""
+        rows = self.platform.store.scan(table)
+        return rows.filter(partition.expression) if partition else rows
 
     def _write(
         self,

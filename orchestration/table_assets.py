@@ -11,6 +11,7 @@ import polars as pl
 from orchestration.freshness import STAGE_BY_ASSET, code_digest
 from orchestration.partitions import SIMULATION_PARTITIONS
 from orchestration.resources import Platform
+from orchestration.settings import Settings
 from orchestration.table_store import Partition
 from validation.contracts import CONTRACTS, ContractError, TableContract
 
@@ -110,3 +111,12 @@ def _parts(rows: pl.LazyFrame, contract: TableContract) -> list[pl.LazyFrame]:
 def plot(png: bytes) -> dg.MarkdownMetadataValue:
     """A PNG as inline Markdown, so that it shows on the asset's page without a file server."""
     return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def links(settings: Settings) -> dict[str, dg.MetadataValue]:
+    """Where to read on, for every asset's page: the latest validation report, Data Docs and the MLflow interface."""
+    return {
+        "report": dg.MetadataValue.url((settings.reports_dir / "latest.html").as_uri()),
+        "data_docs": dg.MetadataValue.url((settings.data_docs_dir / "all" / "index.html").as_uri()),
+        "mlflow": dg.MetadataValue.url(f"http://127.0.0.1:{settings.mlflow_port}"),
+    }

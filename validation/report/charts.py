@@ -40,7 +40,7 @@ def share_trajectories(frame: pl.DataFrame) -> dict[str, Any]:
         ),
         tooltip=["series", "option", "timestep", alt.Tooltip("share:Q", format=".1%")],
     )
-    return _finished(band + line)
+    return finished(band + line)
 
 
 def calibration_scatter(frame: pl.DataFrame) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def calibration_scatter(frame: pl.DataFrame) -> dict[str, Any]:
     )
     across = base.mark_rule(opacity=0.35).encode(x="survey_lower:Q", x2="survey_upper:Q", y=y, color=colour)
     upright = base.mark_rule(opacity=0.35).encode(x=x, y="lower:Q", y2="upper:Q", color=colour)
-    return _finished(equal + across + upright + points, height=380)
+    return finished(equal + across + upright + points, height=380)
 
 
 def forecast_lines(frame: pl.DataFrame) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def forecast_lines(frame: pl.DataFrame) -> dict[str, Any]:
     forecast = base.transform_filter("datum.model !== 'observed'").mark_line(strokeWidth=2, point=True).encode(
         x=x, y=y, color=alt.Color("model:N", title="model", scale=alt.Scale(range=list(PALETTE))), tooltip=tooltip,
     )  # fmt: skip
-    return _finished(observed + forecast)
+    return finished(observed + forecast)
 
 
 def model_bars(frame: pl.DataFrame) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def model_bars(frame: pl.DataFrame) -> dict[str, Any]:
     )
     intervals = base.mark_rule(strokeWidth=1.5).encode(x="lower:Q", x2="upper:Q", y=order)
     floor = base.mark_rule(strokeDash=[5, 3], strokeWidth=1.5, color=NOISE_COLOUR).encode(x="mean(noise_floor):Q")
-    return _finished(bars + intervals + floor, height=30 * max(3, frame.height))
+    return finished(bars + intervals + floor, height=30 * max(3, frame.height))
 
 
 def distance_matrix(frame: pl.DataFrame) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def distance_matrix(frame: pl.DataFrame) -> dict[str, Any]:
             ],
         )
     )
-    return _finished(cells, height=14 * max(4, frame["question"].n_unique()))
+    return finished(cells, height=14 * max(4, frame["question"].n_unique()))
 
 
 def degree_distribution(frame: pl.DataFrame) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def degree_distribution(frame: pl.DataFrame) -> dict[str, Any]:
             tooltip=[alt.Tooltip("sum(share):Q", title="share", format=".1%")],
         )
     )
-    return _finished(bars)
+    return finished(bars)
 
 
 def margin_errors(frame: pl.DataFrame) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def margin_errors(frame: pl.DataFrame) -> dict[str, Any]:
         shape=alt.Shape("weights:N", title=None),
         tooltip=["margin", "weights", alt.Tooltip("error:Q", format=".3%")],
     )
-    return _finished(line + points, height=34 * max(3, frame["margin"].n_unique()))
+    return finished(line + points, height=34 * max(3, frame["margin"].n_unique()))
 
 
 def effect_intervals(frame: pl.DataFrame) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def effect_intervals(frame: pl.DataFrame) -> dict[str, Any]:
     points = base.mark_circle(size=60, opacity=1).encode(
         x=effect, y=row, color=colour, tooltip=["segment", "option", alt.Tooltip("difference:Q", format="+.2%")]
     )
-    return _finished(zero + interval + points, height=22 * max(6, frame["segment"].n_unique()))
+    return finished(zero + interval + points, height=22 * max(6, frame["segment"].n_unique()))
 
 
 def channel_heatmap(frame: pl.DataFrame) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def channel_heatmap(frame: pl.DataFrame) -> dict[str, Any]:
             tooltip=["profile", "channel", alt.Tooltip("value:Q", format="+.2f")],
         )
     )
-    return _finished(cells, height=30 * max(3, frame["profile"].n_unique()))
+    return finished(cells, height=30 * max(3, frame["profile"].n_unique()))
 
 
 def intervention_lines(frame: pl.DataFrame) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def intervention_lines(frame: pl.DataFrame) -> dict[str, Any]:
             tooltip=["outcome", "value", alt.Tooltip("share:Q", format=".1%")],
         )
     )
-    return _finished(lines)
+    return finished(lines)
 
 
 def plot_png(chart: dict[str, Any] | alt.TopLevelMixin, *, scale: float = 1.5) -> bytes:
@@ -241,7 +241,7 @@ def plot_png(chart: dict[str, Any] | alt.TopLevelMixin, *, scale: float = 1.5) -
     return vl_convert.vegalite_to_png(fixed, scale=scale)
 
 
-def _finished(chart: alt.LayerChart | alt.FacetChart | alt.Chart, *, height: int = HEIGHT) -> dict[str, Any]:
+def finished(chart: alt.LayerChart | alt.FacetChart | alt.Chart, *, height: int = HEIGHT) -> dict[str, Any]:
     styled = (
         chart.properties(width="container", height=height)
         .configure(font=FONT, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
