@@ -1,10 +1,18 @@
-"""Hot-deck imputation: an open attribute is copied from a weighted random donor who is alike in other attributes."""
+"""Hot-deck imputation: an open attribute is copied from a weighted random donor who is alike in other attributes.
+
+Donors are the respondents of the seed survey. Where none of them has an attribute, because the seed survey did not ask
+for it, the respondents of a second survey are the donors of that attribute, and the same keys choose among them.
+
+Legend: N people, R donors, C cells (combinations of the keys' levels).
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from assets.population.errors import SynthesisError
-from validation.attributes import ATTRIBUTES
+from validation.attributes import ATTRIBUTE_BY_NAME, ATTRIBUTES
 
 FILL_ORDER = (
     "age_group",
@@ -27,72 +35,196 @@ DEFAULT_CELL_KEYS = ("past_vote", "race_ethnicity", "education", "age_group")
 """Attributes in which donors agree as far as possible, the most telling first; the last ones are dropped first when no
 donor agrees in all of them."""
 
+OPEN = -1
+NUM_CODES = 128
+"""Codes of attributes and ages are below this, so that a cell's code is a number in base 128."""
 
-def fill_open_attributes(people: pl.DataFrame, donors: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
-    """Fills every null attribute and the age, and adds the column `imputed_attributes` that names what was filled.
 
-    Each person draws their own donor, with probability proportional to the donor's calibrated weight, so two agents
-    made from one respondent may differ in what was filled.
+@dataclass(frozen=True)
+class _Cells:
+    """Donors of one attribute, sorted by the cell of some keys; `upto_R` is the cumulative weight, from 0."""
 
-    Args:
-        people: rows with the attributes of `agents`, nulls where the donor respondent gave no answer.
-        donors: respondents with the same columns and `calibrated_weight`.
-        rng: source of randomness.
+    code_C: np.ndarray
+    start_C1: np.ndarray
+    upto_R1: np.ndarray
+    value_R: np.ndarray
 
-    Raises:
-        SynthesisError: no respondent has an answer to copy.
 
-    Source: Andridge & Little (2010), A review of hot deck imputation for survey non-response, section 3.
-    """
-    is_filled = {}
-    for name in FILL_ORDER:
-        is_open = people[name].is_null()
-        if not is_open.any():
-            continue
-        is_filled[name] = is_open
+class HotDeck:
+    """The donors of every attribute, sorted once, so that many groups of people are filled at small cost."""
+
+    def __init__(self, donors: pl.DataFrame, second: pl.DataFrame | None = None) -> None:
+        """Takes the donors.
+
+        Args:
+            donors: respondents of the seed survey with the attributes of `agents`, age and `calibrated_weight`.
+            second: respondents of a second survey with the same columns, for attributes that no donor has.
+
+        Raises:
+            SynthesisError: an attribute has no answer in either survey.
+        """
+        self._surveys = [_Codes(donors), *([_Codes(second)] if second is not None else [])]
+        self._cells: dict[tuple[str, tuple[str, ...]], _Cells] = {}
+        for name in FILL_ORDER:
+            if not self._num_answers(name):
+                others = "the second survey has none either" if second is not None else "no second survey is named"
+                raise SynthesisError(
+                    f"Attribute {name} is open for all {donors.height} donors of the seed survey, and {others}. Map "
+                    f"{name} in the survey's codebook, or name a second survey that asked for it (docs/data.md)."
+                )
+
+    def fill(self, people: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+        """Fills every null attribute and the age, and adds the column `imputed_attributes` that names what was filled.
+
+        Each person draws their own donor, with probability proportional to the donor's calibrated weight, so two
+        agents made from one respondent may differ in what was filled.
+
+        Args:
+            people: rows with the attributes of `agents`, nulls where the donor respondent gave no answer.
+            rng: source of randomness.
+
+        Raises:
+            SynthesisError: no respondent has an answer to copy.
+
+        Source: Andridge & Little (2010), A review of hot deck imputation for survey non-response, section 3.
+        """
+        codes = _Codes(people)
+        is_filled = {}
+        for name in FILL_ORDER:
+            is_open_N = codes.of[name] == OPEN
+            if not is_open_N.any():
+                continue
+            is_filled[name] = is_open_N
+            keys, num_fixed = self._keys(name, codes)
+            for num_keys in range(len(keys), num_fixed - 1, -1):
+                row_N = np.flatnonzero(codes.of[name] == OPEN)
+                if not len(row_N):
+                    break
+                value_N = self._drawn(name, keys[:num_keys], codes, row_N, rng)
+                codes.of[name][row_N] = value_N
+            num_open = int((codes.of[name] == OPEN).sum())
+            if num_open:
+                raise SynthesisError(
+                    f"Attribute {name} is open for {num_open} agents and no respondent of the seed survey "
+                    f"has an answer to copy ({self._num_answers(name)} answers in all). Map {name} in the survey's "
+                    "codebook, choose a seed survey that asked for it, or name a second survey that did."
+                )
+        named = [pl.when(pl.Series(is_open)).then(pl.lit(name)) for name, is_open in is_filled.items()]
+        filled = pl.concat_list(named).list.drop_nulls() if named else pl.lit([], dtype=pl.List(pl.String))
+        return people.with_columns(
+            *(_decoded(name, codes.of[name]) for name in is_filled), filled.alias("imputed_attributes")
+        )
+
+    def distribution(self, name: str, people: pl.DataFrame) -> np.ndarray:
+        """Probability of each level of an attribute for each person, [N, L]: the shares that `fill` draws from.
+
+        Raises:
+            SynthesisError: no respondent has an answer to copy.
+        """
+        codes = _Codes(people)
+        levels = ATTRIBUTE_BY_NAME[name].levels
+        keys, num_fixed = self._keys(name, codes)
+        share_NL = np.zeros((people.height, len(levels)))
+        row_N = np.arange(people.height)
+        for num_keys in range(len(keys), num_fixed - 1, -1):
+            cells = self._sorted(name, keys[:num_keys])
+            cell_N = _find(cells.code_C, codes.cell(keys[:num_keys])[row_N])
+            is_hit_N = cell_N != OPEN
+            if is_hit_N.any():
+                num_cells = len(cells.code_C)
+                of_R = np.repeat(np.arange(num_cells), np.diff(cells.start_C1))
+                flat = np.bincount(
+                    of_R * len(levels) + cells.value_R, np.diff(cells.upto_R1), minlength=num_cells * len(levels)
+                )
+                share_CL = flat.reshape(num_cells, len(levels))
+                share_CL /= share_CL.sum(axis=1, keepdims=True)
+                share_NL[row_N[is_hit_N]] = share_CL[cell_N[is_hit_N]]
+            row_N = row_N[~is_hit_N]
+            if not len(row_N):
+                return share_NL
+        raise SynthesisError(
+            f"Attribute {name} is open for {len(row_N)} respondents of the seed survey and no respondent has an answer "
+            f"to copy ({self._num_answers(name)} answers in all). Map {name} in the survey's codebook, or name a "
+            "second survey that asked for it."
+        )
+
+    def _keys(self, name: str, codes: "_Codes") -> tuple[tuple[str, ...], int]:
+        """Keys of an attribute that everybody has, the fixed ones first, and how many of them are fixed."""
         fixed = FIXED_KEYS.get(name, ())
-        keys = (*fixed, *(key for key in CELL_KEYS.get(name, DEFAULT_CELL_KEYS) if key != name and key not in fixed))
-        keys = tuple(key for key in keys if people[key].null_count() == 0)
-        given = donors.filter(pl.col(name).is_not_null())
-        for num_keys in range(len(keys), len(fixed) - 1, -1):
-            people = people.with_columns(_copied(people, given, name, keys[:num_keys], rng))
-            if not people[name].has_nulls():
-                break
-        if people[name].has_nulls():
-            raise SynthesisError(
-                f"Attribute {name} is open for {people[name].null_count()} agents and no respondent of the seed survey "
-                f"has an answer to copy ({given.height} answers in all). Map {name} in the survey's codebook, or "
-                "choose a seed survey that asked for it."
+        wanted = (*fixed, *(key for key in CELL_KEYS.get(name, DEFAULT_CELL_KEYS) if key != name and key not in fixed))
+        keys = tuple(key for key in wanted if (codes.of[key] != OPEN).all())
+        return keys, sum(key in fixed for key in keys)
+
+    def _num_answers(self, name: str) -> int:
+        return sum(int((survey.of[name] != OPEN).sum()) for survey in self._surveys)
+
+    def _sorted(self, name: str, keys: tuple[str, ...]) -> _Cells:
+        if (name, keys) not in self._cells:
+            survey = next((s for s in self._surveys if (s.of[name] != OPEN).any()), self._surveys[0])
+            cell_R = survey.cell(keys)
+            given_R = np.flatnonzero((survey.of[name] != OPEN) & (cell_R != OPEN))
+            order_R = given_R[np.argsort(cell_R[given_R], kind="stable")]
+            code_C, start_C = np.unique(cell_R[order_R], return_index=True)
+            self._cells[name, keys] = _Cells(
+                code_C,
+                np.concatenate([start_C, [len(order_R)]]),
+                np.concatenate([[0.0], np.cumsum(survey.weight_R[order_R])]),
+                survey.of[name][order_R],
             )
-    named = [pl.when(is_open).then(pl.lit(name)) for name, is_open in is_filled.items()]
-    filled = pl.concat_list(named).list.drop_nulls() if named else pl.lit([], dtype=pl.List(pl.String))
-    return people.with_columns(filled.alias("imputed_attributes"))
+        return self._cells[name, keys]
+
+    def _drawn(
+        self, name: str, keys: tuple[str, ...], codes: "_Codes", row_N: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Code drawn for each of the rows, open where no donor agrees in all keys."""
+        cells = self._sorted(name, keys)
+        cell_N = _find(cells.code_C, codes.cell(keys)[row_N])
+        is_hit_N = cell_N != OPEN
+        hit_N = cell_N[is_hit_N]
+        low_N, high_N = cells.upto_R1[cells.start_C1[hit_N]], cells.upto_R1[cells.start_C1[hit_N + 1]]
+        target_N = low_N + rng.random(len(hit_N)) * (high_N - low_N)
+        position_N = np.searchsorted(cells.upto_R1, target_N, side="right") - 1
+        position_N = np.clip(position_N, cells.start_C1[hit_N], cells.start_C1[hit_N + 1] - 1)
+        value_N = np.full(len(row_N), OPEN)
+        value_N[is_hit_N] = cells.value_R[position_N]
+        return value_N
 
 
-def _copied(
-    people: pl.DataFrame, given: pl.DataFrame, name: str, keys: tuple[str, ...], rng: np.random.Generator
-) -> pl.Series:
-    """The column with its open entries filled from donors who agree in all keys; open where there is none."""
-    donor_cell = _cell(given, keys)
-    given, donor_cell = given.filter(donor_cell.is_not_null()), donor_cell.drop_nulls()
-    cells = pl.Enum(donor_cell.unique().sort())
-    wanted = _cell(people, keys).cast(cells, strict=False).to_physical()
-    row_N = (people[name].is_null() & wanted.is_not_null()).arg_true().to_numpy()
-    if not len(row_N):
-        return people[name]
-    cell_R, cell_N = donor_cell.cast(cells).to_physical().to_numpy(), wanted.to_numpy()[row_N].astype(np.int64)
-    order_R = np.argsort(cell_R, kind="stable")
-    end_C = np.cumsum(np.bincount(cell_R, minlength=len(cells.categories)))
-    upto_R = np.cumsum(given["calibrated_weight"].to_numpy()[order_R])
-    upto_C = np.concatenate([[0.0], upto_R[end_C - 1]])
-    target_N = upto_C[cell_N] + rng.random(len(row_N)) * (upto_C[cell_N + 1] - upto_C[cell_N])
-    position_N = np.searchsorted(upto_R, target_N, side="right")
-    first_N = np.concatenate([[0], end_C])[cell_N]
-    chosen_N = order_R[np.clip(position_N, first_N, end_C[cell_N] - 1)]
-    return people[name].scatter(row_N, given[name].gather(chosen_N))
+class _Codes:
+    """Attributes and age as integers: the index of the level, the age in years, or `OPEN`."""
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        self.num_rows = rows.height
+        self.of = {name: _coded(name, rows[name]) for name in FILL_ORDER}
+        self.weight_R = rows["calibrated_weight"].to_numpy() if "calibrated_weight" in rows.columns else np.array([])
+
+    def cell(self, keys: tuple[str, ...]) -> np.ndarray:
+        """One number per combination of the keys' codes, `OPEN` where one of them is open."""
+        cell_N = np.zeros(self.num_rows, dtype=np.int64)
+        is_open_N = np.zeros(self.num_rows, dtype=bool)
+        for key in keys:
+            is_open_N |= self.of[key] == OPEN
+            cell_N = cell_N * NUM_CODES + self.of[key]
+        cell_N[is_open_N] = OPEN
+        return cell_N
 
 
-def _cell(rows: pl.DataFrame, keys: tuple[str, ...]) -> pl.Series:
-    if not keys:
-        return pl.repeat("everybody", rows.height, dtype=pl.String, eager=True)
-    return rows.select(pl.concat_str(keys, separator="*").alias("cell"))["cell"]
+def _coded(name: str, values: pl.Series) -> np.ndarray:
+    if name != "age":
+        values = values.cast(pl.Enum(ATTRIBUTE_BY_NAME[name].levels)).to_physical()
+    return values.cast(pl.Int64).fill_null(OPEN).to_numpy().copy()
+
+
+def _decoded(name: str, code_N: np.ndarray) -> pl.Series:
+    if name == "age":
+        return pl.Series(name, code_N, dtype=pl.Int32)
+    levels = pl.Series(ATTRIBUTE_BY_NAME[name].levels)
+    return levels.gather(code_N).alias(name)
+
+
+def _find(code_C: np.ndarray, wanted_N: np.ndarray) -> np.ndarray:
+    """Index of each wanted code among the sorted codes, `OPEN` where it is not among them."""
+    if not len(code_C):
+        return np.full(len(wanted_N), OPEN)
+    position_N = np.minimum(np.searchsorted(code_C, wanted_N), len(code_C) - 1)
+    return np.where(code_C[position_N] == wanted_N, position_N, OPEN)

@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 from scipy.optimize import linear_sum_assignment
 
+from validation.attributes import ATTRIBUTE_BY_NAME
+
 ADULTS_SHARE = {1: 0.33, 2: 0.50, 3: 0.115, 4: 0.055}
 """Share of households by number of adults; 4 stands for four or more. Mean 1.895 adults.
 
@@ -59,7 +61,8 @@ def assign_households(people: pl.DataFrame, rng: np.random.Generator) -> pl.Data
         rng: source of randomness.
 
     Returns:
-        The same rows plus `household_id`, dense 0…H−1 in row order; households are grouped by state.
+        The same rows plus `household_id`, dense 0…H−1 in row order; households are grouped by state. A state of N
+        adults has the numbers of households that `household_numbers(N)` says.
     """
     traits = _Traits(people)
     rows, sizes = [], []
@@ -71,6 +74,35 @@ def assign_households(people: pl.DataFrame, rng: np.random.Generator) -> pl.Data
     return people[order].with_columns(pl.Series("household_id", np.repeat(np.arange(len(size_H)), size_H)))
 
 
+def household_numbers(num_adults: int) -> dict[int, int]:
+    """Households by number of adults for so many adults: as close to `ADULTS_SHARE` as whole households can be.
+
+    Nothing is drawn, so that the ids of the households of one shard are known before another shard is made.
+
+    Args:
+        num_adults: adults to house, at least one.
+
+    Returns:
+        Number of households per number of adults; the adults in them sum to `num_adults`.
+    """
+    mean = sum(size * share for size, share in ADULTS_SHARE.items())
+    num_households = max(1, round(num_adults / mean))
+    expected = {size: num_households * share for size, share in ADULTS_SHARE.items()}
+    numbers = {size: int(count) for size, count in expected.items()}
+    by_remainder = sorted(expected, key=lambda size: numbers[size] - expected[size])
+    for size in by_remainder[: num_households - sum(numbers.values())]:
+        numbers[size] += 1
+    surplus = sum(size * count for size, count in numbers.items()) - num_adults
+    while surplus:
+        step = 1 if surplus > 0 else -1
+        size = next(size for size in (2, 1, 3, 4) if numbers[size] and size - step in (0, *numbers))
+        numbers[size] -= 1
+        if size - step:
+            numbers[size - step] += 1
+        surplus -= step
+    return numbers
+
+
 class _Traits:
     """Attributes of all people as arrays, and how far two people are from one another as partners or generations."""
 
@@ -78,7 +110,7 @@ class _Traits:
         self.age = people["age"].to_numpy().astype(np.float64)
         self.is_male = (people["sex"] == "male").to_numpy()
         self.codes = [
-            (people[name].rank("dense").to_numpy(), cost)
+            (people[name].cast(pl.Enum(ATTRIBUTE_BY_NAME[name].levels)).to_physical().to_numpy(), cost)
             for name, cost in (
                 ("race_ethnicity", RACE_COST),
                 ("party", PARTY_COST),
@@ -107,7 +139,8 @@ class _Traits:
 
 def _households_of_state(rows: np.ndarray, traits: _Traits, rng: np.random.Generator) -> list[np.ndarray]:
     """Members of the households of one state: one array [households, adults] per number of adults."""
-    num_households, num_couples = _numbers(len(rows), rng)
+    num_households = household_numbers(len(rows))
+    num_couples = {size: int(rng.binomial(count, COUPLE_SHARE[size])) for size, count in num_households.items()}
     couples, rest = _couples(rows, sum(num_couples.values()), traits, rng)
     num_couples = _reduced(num_couples, len(couples))
     num_sharing = sum((size - 1) * num_households[size] for size in num_households) - len(couples)
@@ -127,17 +160,6 @@ def _households_of_state(rows: np.ndarray, traits: _Traits, rng: np.random.Gener
             if len(members):
                 households.append(members)
     return households
-
-
-def _numbers(num_adults: int, rng: np.random.Generator) -> tuple[dict[int, int], dict[int, int]]:
-    """Households by number of adults, the last one cut so that all adults are used up, and how many a couple heads."""
-    sizes_H = rng.choice(list(ADULTS_SHARE), p=list(ADULTS_SHARE.values()), size=num_adults)
-    upto_H = np.cumsum(sizes_H)
-    last = int(np.searchsorted(upto_H, num_adults))
-    sizes_H = sizes_H[: last + 1]
-    sizes_H[-1] -= upto_H[last] - num_adults
-    numbers = {size: int((sizes_H == size).sum()) for size in ADULTS_SHARE}
-    return numbers, {size: int(rng.binomial(numbers[size], COUPLE_SHARE[size])) for size in numbers}
 
 
 def _reduced(num_couples: dict[int, int], num_found: int) -> dict[int, int]:

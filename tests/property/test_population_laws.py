@@ -6,10 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from assets.population.allotment import allot_to_cells, allot_to_donors
 from assets.population.calibration import calibrate_respondents
-from assets.population.households import assign_households
+from assets.population.households import ADULTS_SHARE, assign_households, household_numbers
 from assets.population.margins import margins_from_frame
-from assets.population.synthesis import allot_to_cells, synthesise_agents
+from assets.population.raking import Margin
+from assets.population.shards import plan_population, synthesise_shard
+from assets.population.synthesis import synthesise_agents
 from validation.attributes import AGE_GROUP_BOUNDS, ATTRIBUTES, REGION_OF_STATE
 from validation.contracts import CONTRACTS
 
@@ -97,3 +100,40 @@ def test_grouping_into_households_loses_and_invents_nobody(seed, num_people):
     grouped = assign_households(people, rng)
     assert sorted(grouped["respondent_id"]) == sorted(people["respondent_id"])
     assert grouped["household_id"].n_unique() == grouped["household_id"].max() + 1
+
+
+@given(populations(), st.integers(0, 2**32 - 1))
+@settings(max_examples=15, deadline=None)
+def test_shards_made_in_any_order_are_the_population(population, order_seed):
+    plan = plan_population(*population)
+    order = np.random.default_rng(order_seed).permutation(len(plan.shards))
+    made = {int(index): synthesise_shard(plan, plan.shards[index]) for index in order}
+    for shard, index in zip(plan.shards, sorted(made), strict=True):
+        agents = made[index]
+        assert (agents.height, agents["household_id"].n_unique()) == (shard.num_agents, shard.num_households)
+        assert agents["agent_id"][0] == shard.first_agent_id
+        assert agents["household_id"][0] == shard.first_household_id
+    assert_frame_equal(pl.concat([made[index] for index in sorted(made)]), synthesise_agents(*population))
+    assert plan.num_agents == population[3]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 1_000))
+@settings(max_examples=40, deadline=None)
+def test_each_donor_gives_the_floor_or_the_ceiling_of_its_share_of_the_cell(seed, num_donors, num_agents):
+    rng = np.random.default_rng(seed)
+    weight = rng.gamma(1.5, size=num_donors) + 0.01
+    one_cell = [Margin("all", ("everybody",), np.zeros(num_donors, dtype=np.int64), np.array([1.0]))]
+    count = allot_to_donors(weight, one_cell, np.zeros(num_donors, dtype=np.int64), num_agents, rng)
+    expected = weight / weight.sum() * num_agents
+    assert count.sum() == num_agents
+    assert (np.abs(count - expected) < 1 + 1e-6).all()
+
+
+@given(st.integers(1, 5_000))
+@settings(max_examples=100, deadline=None)
+def test_household_numbers_house_every_adult_near_the_published_shares(num_adults):
+    numbers = household_numbers(num_adults)
+    assert sum(size * count for size, count in numbers.items()) == num_adults
+    assert min(numbers.values()) >= 0
+    for size, share in ADULTS_SHARE.items():
+        assert abs(numbers[size] - share * sum(numbers.values())) <= 3

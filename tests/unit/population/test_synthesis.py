@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from assets.population.errors import SynthesisError
-from assets.population.hot_deck import fill_open_attributes
+from assets.population.hot_deck import HotDeck
 from assets.population.households import ADULTS_SHARE
 from assets.population.margins import compare_with_margins
 from assets.population.synthesis import synthesise_agents
@@ -75,7 +75,7 @@ def test_age_and_state_are_filled_without_contradiction(donors):
     people = donors.head(400).with_columns(
         pl.lit(None, dtype=pl.Int32).alias("age"), pl.lit(None, dtype=pl.String).alias("state")
     )
-    filled = fill_open_attributes(people, donors, np.random.default_rng(5))
+    filled = HotDeck(donors).fill(people, np.random.default_rng(5))
     known = donors.select("age_group", "age").unique()
     assert filled.join(known, on=["age_group", "age"], how="anti").is_empty()
     regions = donors.select("region", "state").unique()
@@ -114,5 +114,5 @@ def test_weights_of_unknown_respondents_are_refused(embedded):
 
 def test_attribute_that_nobody_answered_is_refused(embedded):
     without = embedded.respondents.frame.with_columns(pl.lit(None, dtype=pl.String).alias("religion_importance"))
-    with pytest.raises(SynthesisError, match=r"religion_importance is open for 50 agents .*\(0 answers in all\)"):
+    with pytest.raises(SynthesisError, match=r"religion_importance is open for all 64600 donors .*no second survey"):
         synthesise_agents(without, embedded.calibration.frame, embedded.margins, 50, 1)

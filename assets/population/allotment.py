@@ -1,0 +1,102 @@
+"""Whole agents instead of weights: controlled rounding per cell, then whole numbers per donor within each cell.
+
+Nothing here grows with the number of agents: the numbers per donor describe any population.
+
+Legend: R respondents (donors), C cells (combinations of margin levels), M margins.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from assets.population.raking import Margin, cell_of_each
+
+NUM_CANDIDATES = 64
+"""Cells tried at once as the one that gives an agent away during the repair; more only costs time."""
+
+
+def allot_to_donors(
+    weight_R: np.ndarray, margins: Sequence[Margin], order_key_R: np.ndarray, num_agents: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Number of agents that each donor gives, [R], summing to `num_agents`.
+
+    Cells get whole numbers by `allot_to_cells`; within a cell donors get theirs by systematic sampling with probability
+    proportional to weight, so that a donor's number is the floor or the ceiling of its expected number in the cell.
+
+    Args:
+        weight_R: calibrated weight per donor.
+        margins: margins laid over the donors.
+        order_key_R: integer per donor; donors with neighbouring keys stand next to one another in the systematic
+            sample, which keeps the shares of whatever the key codes close to the expected ones.
+        num_agents: number of agents.
+        rng: draws the starts of the systematic samples and the order of donors with equal keys.
+
+    Source: systematic sampling with unequal probabilities, Madow (1949), On the theory of systematic sampling II.
+    """
+    num_donors = len(weight_R)
+    cell_R = cell_of_each([m.level_R for m in margins], [len(m.levels) for m in margins], num_donors)
+    num_cells = int(cell_R.max()) + 1
+    member_C = np.zeros(num_cells, dtype=np.int64)
+    member_C[cell_R] = np.arange(num_donors)
+    level_MC = np.stack([np.asarray(margin.level_R)[member_C] for margin in margins])
+    weight_C = np.bincount(cell_R, weights=weight_R, minlength=num_cells)
+    count_C = allot_to_cells(weight_C * (num_agents / weight_C.sum()), level_MC, num_agents, rng)
+
+    order_R = np.lexsort((rng.random(num_donors), order_key_R, cell_R))
+    sorted_cell_R = cell_R[order_R]
+    upto_R = np.cumsum(weight_R[order_R])
+    below_C = np.concatenate([[0.0], upto_R])[np.searchsorted(sorted_cell_R, np.arange(num_cells))]
+    end_R = (upto_R - below_C[sorted_cell_R]) / weight_C[sorted_cell_R] * count_C[sorted_cell_R]
+    reached_R = np.clip(np.ceil(end_R - rng.random(num_cells)[sorted_cell_R]), 0, count_C[sorted_cell_R])
+    is_last_R = np.append(sorted_cell_R[1:] != sorted_cell_R[:-1], True)
+    reached_R[is_last_R] = count_C[sorted_cell_R[is_last_R]]
+    is_first_R = np.append(True, is_last_R[:-1])
+    given_R = np.diff(reached_R, prepend=0.0)
+    given_R[is_first_R] = reached_R[is_first_R]
+    count_R = np.zeros(num_donors, dtype=np.int64)
+    count_R[order_R] = given_R.astype(np.int64)
+    return count_R
+
+
+def allot_to_cells(
+    expected_C: np.ndarray, level_MC: np.ndarray, num_agents: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Whole numbers of agents per cell whose margins are as close to the expected ones as a local search finds.
+
+    Starts from systematic rounding (each cell gets the floor or the ceiling of its expected number) and then moves
+    single agents from a rounded-up to a rounded-down cell while that lowers the sum of squared deviations over all
+    margin levels. Every cell keeps the floor or the ceiling of its expected number.
+
+    Args:
+        expected_C: expected number of agents per cell, summing to `num_agents`.
+        level_MC: level of each cell in each margin.
+        num_agents: number of agents.
+        rng: draws the start of the systematic rounding.
+
+    Source: controlled rounding, Cox (1987), A constructive procedure for unbiased controlled rounding; here as a local
+    search, without its guarantee.
+    """
+    edges = np.floor(np.concatenate([[0.0], np.cumsum(expected_C)]) + rng.random())
+    edges[-1] = edges[0] + num_agents
+    count_C = np.diff(edges).astype(np.int64)
+    floor_C = np.floor(expected_C + 1e-9).astype(np.int64)
+    num_levels_M = level_MC.max(axis=1) + 1
+    num_margins = len(level_MC)
+    while True:
+        gap_C = count_C - expected_C
+        pull_C = np.zeros(len(expected_C))
+        for level_C, num_levels in zip(level_MC, num_levels_M, strict=True):
+            pull_C += np.bincount(level_C, weights=gap_C, minlength=num_levels)[level_C]
+        givers = np.flatnonzero(count_C > floor_C)
+        takers = np.flatnonzero((count_C <= floor_C) & (expected_C > floor_C))
+        if not len(givers) or not len(takers):
+            return count_C
+        givers = givers[np.argsort(-pull_C[givers], kind="stable")[:NUM_CANDIDATES]]
+        takers = takers[np.argsort(pull_C[takers], kind="stable")[: 8 * NUM_CANDIDATES]]
+        shared = (level_MC[:, givers, None] == level_MC[:, None, takers]).sum(axis=0)
+        change = 2.0 * (num_margins - shared) + 2.0 * (pull_C[takers][None, :] - pull_C[givers][:, None])
+        best = int(change.argmin())
+        if change.flat[best] > -1e-9:
+            return count_C
+        count_C[givers[best // len(takers)]] -= 1
+        count_C[takers[best % len(takers)]] += 1
