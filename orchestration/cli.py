@@ -15,6 +15,8 @@ app = typer.Typer(
 )
 scenario_app = typer.Typer(help="Validate, add and list scenario files.", no_args_is_help=True)
 app.add_typer(scenario_app, name="scenario")
+teacher_app = typer.Typer(help="Serve the embedded teacher to any OpenAI client.", no_args_is_help=True)
+app.add_typer(teacher_app, name="teacher")
 
 OUR_PACKAGES = ("orchestration", "assets", "model", "validation")
 RecipeOption = Annotated[str | None, typer.Option("--recipe", help="smoke, laptop or full; default POPULACE_RECIPE.")]
@@ -95,6 +97,17 @@ def scenario_list() -> None:
             scenario.baseline or "—",
         )
     _console(stderr=False).print(table)
+
+
+@teacher_app.command("serve")
+def teacher_serve(
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 8100,
+) -> None:
+    """Serve the embedded teacher (not an LLM) on loopback: chat completions, embeddings, files, batches."""
+    settings = _settings()
+    from orchestration.teacher_server import serve_teacher
+
+    serve_teacher(settings, port, typer.echo)
 
 
 @app.command()

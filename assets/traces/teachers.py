@@ -7,8 +7,9 @@ import httpx2
 import openai
 import polars as pl
 
-from assets.traces.embedded_teacher.app import create_app, model_name
+from assets.traces.embedded_teacher.app import create_app
 from assets.traces.embedded_teacher.response_models import fit_response_models
+from assets.traces.embedded_teacher.teacher import model_name
 
 EMBEDDED = "embedded"
 TIMEOUT_SECONDS = 120.0

@@ -1,142 +1,170 @@
-"""An OpenAI-compatible ASGI app around the response models and the appraisal model.
+"""An OpenAI-compatible ASGI app around the embedded teacher.
 
-It serves chat completions and the list of models in the wire format of the OpenAI API, so that any client works on it.
-It is a statistical stand-in and not an LLM: it understands this project's prompts only and says so in its model's name.
+It serves models, chat completions, embeddings, files and batches in the wire format of the OpenAI API, so that any
+client works on it. It is a statistical stand-in and not an LLM: it understands this project's prompts only and says so
+in its model's name.
 """
 
-import hashlib
 import json
-import random
-import time
-from functools import cache
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from assets.traces.embedded_teacher.appraisal import appraise, meet
-from assets.traces.embedded_teacher.reading import (
-    AskedQuestion,
-    Situation,
-    UnreadablePrompt,
-    read_question,
-    read_situation,
-)
-from assets.traces.embedded_teacher.replies import classification, reaction_text, reply_of
+from assets.traces.embedded_teacher.batches import WINDOW_SECONDS, BatchDesk
+from assets.traces.embedded_teacher.protocol import CHAT, EMBEDDINGS, RequestRefused, chunks_of, list_models, respond
 from assets.traces.embedded_teacher.response_models import ResponseModels
+from assets.traces.embedded_teacher.shelf import Shelf
+from assets.traces.embedded_teacher.teacher import EmbeddedTeacher
 
-MODEL_FAMILY = "populace-embedded-teacher"
-LEANING_BY_IDEOLOGY = {
-    "very_liberal": 0.6,
-    "liberal": 0.35,
-    "moderate": 0.0,
-    "conservative": -0.35,
-    "very_conservative": -0.6,
-}
-CHARACTERS_PER_TOKEN = 4
+Handler = Callable[[Request], Awaitable[Response]]
+PURPOSES = ("batch", "user_data")
 
 
-def model_name(models: ResponseModels) -> str:
-    """Name and version: it changes with the response models and with the code, so that no old answer is re-used."""
-    return f"{MODEL_FAMILY}@{hashlib.sha256(f'{models.digest} {_code_digest()}'.encode()).hexdigest()[:8]}"
+class Desk:
+    """The teacher and, from the first file or batch on, a folder for them."""
+
+    def __init__(self, teacher: EmbeddedTeacher, folder: Path | None, window_seconds: float) -> None:
+        self.teacher = teacher
+        self._folder = folder
+        self._window_seconds = window_seconds
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    @cached_property
+    def batches(self) -> BatchDesk:
+        """Files and batches; without a folder they live as long as the app."""
+        folder = self._folder
+        if folder is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="populace-teacher-")
+            folder = Path(self._temporary.name)
+        answer = lambda endpoint, body: respond(self.teacher, endpoint, body)  # noqa: E731
+        return BatchDesk(Shelf(folder), answer, window_seconds=self._window_seconds)
+
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        """Takes up what an earlier server left, and stops cleanly."""
+        if self._folder is not None:
+            self.batches.resume()
+        yield
+        if "batches" in self.__dict__:
+            await run_in_threadpool(self.batches.close)
 
 
-@cache
-def _code_digest() -> str:
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+def create_app(
+    models: ResponseModels, folder: Path | None = None, *, window_seconds: float = WINDOW_SECONDS
+) -> Starlette:
+    """The ASGI app; `app.state.teacher` counts requests.
 
-
-class EmbeddedTeacher:
-    """Answers prompts; counts the requests it was asked."""
-
-    def __init__(self, models: ResponseModels) -> None:
-        self.models = models
-        self.num_requests = 0
-
-    def answer(self, messages: list[dict[str, str]], seed: int) -> str:
-        """The content of the reply to one conversation.
-
-        Raises:
-            UnreadablePrompt: the conversation is not of this project's form.
-        """
-        self.num_requests += 1
-        if len(messages) < 2:
-            raise UnreadablePrompt("The embedded teacher needs a system message and a user message.")
-        question = read_question(messages[0]["content"])
-        situation = read_situation(messages[1]["content"], question)
-        rest, basis = self._answer_at_rest(question, situation)
-        identity = {"person": situation.person_id, **situation.attributes}
-        person = meet(identity, question.question_id, question.options, question.scores, rest)
-        score_of = dict(zip(question.options, question.scores, strict=True))
-        peers = [score_of[option] for option in situation.peer_options if option in score_of]
-        appraisal = appraise(person, situation.channels, situation.events, peers, situation.memories)
-        reply = reply_of(appraisal, question, situation, basis, random.Random(seed))
-        return reaction_text(reply) if not question.is_classification else json.dumps(classification(reply))
-
-    def _answer_at_rest(self, question: AskedQuestion, situation: Situation) -> tuple[list[float], str]:
-        """Probabilities before any event, and what they rest on."""
-        model = self.models.models.get(question.item or "")
-        if model is not None and set(question.options) <= set(model.options):
-            shares = model.probabilities(situation.attributes)
-            total = sum(shares[option] for option in question.options)
-            return [shares[option] / total for option in question.options], f"{model.survey} answers to {model.item}"
-        lean = LEANING_BY_IDEOLOGY.get(situation.attributes.get("ideology", ""), 0.0)
-        weights = [2.718281828 ** (score * lean) for score in question.scores]
-        return [weight / sum(weights) for weight in weights], "no survey item: ideology only"
-
-
-def create_app(models: ResponseModels) -> Starlette:
-    """The ASGI app; `app.state.teacher` counts requests."""
-    teacher = EmbeddedTeacher(models)
-
-    async def complete(request: Request) -> Response:
-        try:
-            body = await request.json()
-            content = teacher.answer(body["messages"], int(body.get("seed") or 0))
-        except (ValueError, LookupError, TypeError) as error:
-            message = str(error) if isinstance(error, UnreadablePrompt) else f"The request cannot be read: {error!r}"
-            return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, status_code=400)
-        return JSONResponse(_completion(body, content))
-
-    async def list_models(_: Request) -> Response:
-        return JSONResponse(
-            {"object": "list", "data": [{"id": model_name(models), "object": "model", "owned_by": "populace"}]}
-        )
-
+    Args:
+        models: response models that it answers from.
+        folder: where files and batches are kept between servers; none keeps them while the app lives.
+        window_seconds: after this time a batch expires.
+    """
+    desk = Desk(EmbeddedTeacher(models), folder, window_seconds)
+    post, get = ["POST"], ["GET"]
     app = Starlette(
         routes=[
-            Route("/v1/chat/completions", complete, methods=["POST"]),
-            Route("/v1/models", list_models, methods=["GET"]),
-        ]
+            Route("/v1/models", _guarded(lambda _: _json(list_models(desk.teacher))), methods=get),
+            Route(CHAT, _guarded(lambda request: _answer(desk, CHAT, request)), methods=post),
+            Route(EMBEDDINGS, _guarded(lambda request: _answer(desk, EMBEDDINGS, request)), methods=post),
+            Route("/v1/files", _guarded(lambda request: _upload(desk, request)), methods=post),
+            Route("/v1/files", _guarded(lambda _: _list(desk, "file")), methods=get),
+            Route("/v1/files/{id}", _guarded(lambda request: _json(_shelf(desk).get(_id(request)))), methods=get),
+            Route("/v1/files/{id}", _guarded(lambda request: _remove(desk, _id(request))), methods=["DELETE"]),
+            Route("/v1/files/{id}/content", _guarded(lambda request: _content(desk, _id(request))), methods=get),
+            Route("/v1/batches", _guarded(lambda request: _take(desk, request)), methods=post),
+            Route("/v1/batches", _guarded(lambda _: _list(desk, "batch")), methods=get),
+            Route("/v1/batches/{id}", _guarded(lambda request: _json(desk.batches.view(_id(request)))), methods=get),
+            Route(
+                "/v1/batches/{id}/cancel",
+                _guarded(lambda request: _json(desk.batches.cancel(_id(request)))),
+                methods=post,
+            ),
+        ],
+        lifespan=desk.lifespan,
     )
-    app.state.teacher = teacher
+    app.state.teacher = desk.teacher
     return app
 
 
-def _completion(body: dict[str, Any], content: str) -> dict[str, Any]:
-    prompt_tokens = sum(len(message["content"]) for message in body["messages"]) // CHARACTERS_PER_TOKEN
-    completion_tokens = len(content) // CHARACTERS_PER_TOKEN
-    return {
-        "id": f"chatcmpl-{body.get('seed', 0)}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": body["model"],
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": content, "refusal": None},
-                "logprobs": None,
-                "finish_reason": "stop",
-            }
-        ],
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0},
-        },
-    }
+def _guarded(handler: Callable[[Request], Any]) -> Handler:
+    """Turns refusals into error bodies; a handler gives a response or something to wait for."""
+
+    async def handle(request: Request) -> Response:
+        try:
+            outcome = handler(request)
+            return outcome if isinstance(outcome, Response) else await outcome
+        except RequestRefused as refused:
+            return JSONResponse(refused.body, status_code=refused.status)
+
+    return handle
+
+
+def _json(body: Any) -> Response:
+    return JSONResponse(body)
+
+
+def _id(request: Request) -> str:
+    return request.path_params["id"]
+
+
+def _shelf(desk: Desk) -> Shelf:
+    return desk.batches.shelf
+
+
+async def _body(request: Request) -> Any:
+    try:
+        return await request.json()
+    except (ValueError, RecursionError) as error:
+        raise RequestRefused(400, f"The request is no JSON: {error}.") from error
+
+
+async def _answer(desk: Desk, endpoint: str, request: Request) -> Response:
+    body = await _body(request)
+    status, answer = respond(desk.teacher, endpoint, body)
+    if status == 200 and endpoint == CHAT and body.get("stream"):
+        lines = [*(json.dumps(chunk) for chunk in chunks_of(answer)), "[DONE]"]
+        return StreamingResponse((f"data: {line}\n\n" for line in lines), media_type="text/event-stream")
+    return JSONResponse(answer, status_code=status)
+
+
+async def _upload(desk: Desk, request: Request) -> Response:
+    async with request.form() as form:
+        file, purpose = form.get("file"), form.get("purpose")
+        if not isinstance(file, UploadFile):
+            raise RequestRefused(400, "The form needs a file under the name file.", param="file")
+        if purpose not in PURPOSES:
+            raise RequestRefused(400, f"purpose is {purpose!r}, allowed: {', '.join(PURPOSES)}.", param="purpose")
+        content = await file.read()
+        name = Path(file.filename or "file").name
+    return JSONResponse(await run_in_threadpool(_shelf(desk).add_file, content, name, str(purpose)))
+
+
+async def _content(desk: Desk, file_id: str) -> Response:
+    content = await run_in_threadpool(_shelf(desk).content_of, file_id)
+    return Response(content, media_type="application/octet-stream")
+
+
+async def _remove(desk: Desk, file_id: str) -> Response:
+    await run_in_threadpool(_shelf(desk).remove_file, file_id)
+    return JSONResponse({"id": file_id, "object": "file", "deleted": True})
+
+
+async def _take(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await run_in_threadpool(desk.batches.create, await _body(request)))
+
+
+async def _list(desk: Desk, kind: str) -> Response:
+    entries = await run_in_threadpool(lambda: list(_shelf(desk).entries(kind)))
+    body = {"object": "list", "data": entries, "has_more": False}
+    ends = {"first_id": entries[0]["id"], "last_id": entries[-1]["id"]} if entries else {}
+    return JSONResponse(body | ends)

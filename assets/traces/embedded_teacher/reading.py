@@ -21,6 +21,7 @@ PUSH = re.compile(
     r"^- (?P<unit>\w+) (?P<when>\d+): (?P<event>\S+) moved me (?P<strength>\w+) (?P<way>towards|away from) "
 )
 UNIT = re.compile(r"\bthis (?P<unit>day|week|month|quarter|year)\b")
+QUESTION_FIELDS = ("scenario", "question", "item", "options", "scores")
 NUMBER = re.compile(r"[+-]\d\.\d+")
 
 
@@ -69,14 +70,24 @@ def read_question(system: str) -> AskedQuestion:
     """
     head, found, section = system.partition("# Question\n")
     fields = dict(LINE.findall(section))
-    if not found or "options" not in fields or "scores" not in fields:
-        raise UnreadablePrompt("The system message has no '# Question' section with options and scores.")
+    missing = [name for name in QUESTION_FIELDS if name not in fields]
+    if not found or missing:
+        raise UnreadablePrompt(f"The system message has no '# Question' section with {', '.join(QUESTION_FIELDS)}.")
+    options = tuple(fields["options"].split(" | "))
+    try:
+        scores = tuple(float(score) for score in fields["scores"].split(" | "))
+    except ValueError as error:
+        raise UnreadablePrompt(
+            f"The scores of the '# Question' section are no numbers: {fields['scores']!r}."
+        ) from error
+    if len(scores) != len(options):
+        raise UnreadablePrompt(f"The '# Question' section has {len(options)} options and {len(scores)} scores.")
     return AskedQuestion(
         scenario_id=fields["scenario"],
         question_id=fields["question"],
         item=None if fields["item"] == "none" else fields["item"],
-        options=tuple(fields["options"].split(" | ")),
-        scores=tuple(float(score) for score in fields["scores"].split(" | ")),
+        options=options,
+        scores=scores,
         is_classification="# Channels" in head,
         unit=found_unit["unit"] if (found_unit := UNIT.search(head)) else "timestep",
     )

@@ -12,10 +12,12 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 from assets.traces.answers import read_answer
-from assets.traces.embedded_teacher.app import MODEL_FAMILY, create_app, model_name
+from assets.traces.embedded_teacher.app import create_app
 from assets.traces.embedded_teacher.reading import AskedQuestion, UnreadablePrompt, read_question, read_situation
 from assets.traces.embedded_teacher.response_models import ResponseModels, fit_response_models
+from assets.traces.embedded_teacher.teacher import MODEL_FAMILY, model_name
 from assets.traces.prompts import Step, render_step, render_system
+from assets.traces.text_encoder import TEXT_ENCODER
 from validation.attributes import ATTRIBUTES
 
 OPTIONS = ["for", "against"]
@@ -115,7 +117,7 @@ def test_its_name_says_what_it_is_and_moves_with_the_data(models: ResponseModels
         ) as client:
             return [item.id async for item in client.models.list()]
 
-    assert asyncio.run(listed()) == [model_name(models)]
+    assert asyncio.run(listed()) == [model_name(models), TEXT_ENCODER]
     assert model_name(models).startswith(f"{MODEL_FAMILY}@")
     assert model_name(fit_response_models(make_respondents())) == model_name(models)
     assert model_name(fit_response_models(make_respondents(2_000))) != model_name(models)

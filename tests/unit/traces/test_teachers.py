@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from assets.traces.embedded_teacher.app import MODEL_FAMILY
+from assets.traces.embedded_teacher.teacher import MODEL_FAMILY
 from assets.traces.teachers import EMBEDDED, TeacherEndpoint, TeacherError, open_teacher
 
 KEY = "sk-very-secret"
