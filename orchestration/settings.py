@@ -38,6 +38,13 @@ class Settings(BaseSettings):
     teacher_base_url: str | None = None
     teacher_model: str | None = None
     teacher_budget_usd: float = Field(default=10.0, ge=0)
+    teacher_mode: Literal["live", "batch"] = "live"
+    teacher_timeout_seconds: float = Field(default=120.0, gt=0)
+    teacher_max_in_flight: int = Field(default=512, ge=1, le=2048)
+    teacher_requests_per_minute: float | None = Field(default=None, gt=0)
+    teacher_tokens_per_minute: float | None = Field(default=None, gt=0)
+    teacher_max_completion_tokens: int = Field(default=1200, ge=1)
+    teacher_poll_seconds: float = Field(default=30.0, gt=0)
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("OPENAI_API_KEY"))
     dagster_port: int = Field(default=3000, ge=1, le=65535)
     mlflow_port: int = Field(default=5000, ge=1, le=65535)

@@ -1,28 +1,27 @@
-"""Asks a teacher one request at a time, through the ledger: known answers are read, new ones are committed before use.
+"""Asks a teacher through the ledger: known answers are read, missing ones are claimed, sent and committed before use.
 
 ElicitationError
-└── BudgetExceeded   the next request would pass the budget; what was bought is in the ledger
+├── BudgetExceeded     the next request would pass the budget; what was bought is in the ledger
+└── TeacherUnusable    nothing can be asked at all: wrong key, unknown model, no quota, no server
 """
 
 import asyncio
-import json
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
-import httpx2
-import openai
-
-from assets.traces.ledger import Answer, Ledger, request_digest
-from assets.traces.plan import CHARACTERS_PER_TOKEN, Price, find_price
-from assets.traces.prompts import answer_schema
+from assets.traces.completions import DEFAULT_COMPLETION_TOKENS, Answer, Failure, Request
+from assets.traces.ledger import LedgerError, NoRoom, TooDear
+from assets.traces.ledger_queue import LedgerQueue
+from assets.traces.prices import find_price
+from assets.traces.retrying import Trouble
 from assets.traces.teachers import Teacher
 
-NUM_CONCURRENT = 32
-COMPLETION_TOKENS_RESERVED = 600
-"""Completion tokens that the budget sets aside for a request until its usage is known."""
-Messages = list[dict[str, str]]
+BUSY_SECONDS = 0.25
+"""How often a request that another process is asking, or that does not fit the budget yet, is looked at again."""
+Outcome = Answer | Failure
+Mode = Literal["live", "batch"]
 
 
 class ElicitationError(RuntimeError):
@@ -33,113 +32,142 @@ class BudgetExceeded(ElicitationError):
     """The next request would pass the budget."""
 
 
-def is_fatal(error: BaseException) -> bool:
-    """Whether an error concerns every request to come, not just the one that met it."""
-    if isinstance(error, openai.APIConnectionError):
-        return not isinstance(error, openai.APITimeoutError)
-    return isinstance(
-        error, ElicitationError | openai.AuthenticationError | openai.PermissionDeniedError | openai.NotFoundError
-    )
+class TeacherUnusable(ElicitationError):
+    """The teacher takes no request at all."""
+
+
+@dataclass(frozen=True)
+class AskingOptions:
+    """How a teacher is asked.
+
+    Attributes:
+        mode: requests one by one (live) or in batches.
+        budget_usd: most that the ledger may ever add up to.
+        timeout_seconds: patience with one request.
+        most_in_flight: requests under way at once, at most.
+        requests_per_minute: limit to keep; None follows what the server says.
+        tokens_per_minute: as above.
+        most_completion_tokens: limit of every answer's length; the budget sets its price aside.
+        poll_seconds: how often a batch is looked at.
+    """
+
+    mode: Mode = "live"
+    budget_usd: float = 10.0
+    timeout_seconds: float = 120.0
+    most_in_flight: int = 512
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    most_completion_tokens: int = DEFAULT_COMPLETION_TOKENS
+    poll_seconds: float = 30.0
+
+
+class Transport(Protocol):
+    """A way to get answers to requests that the ledger does not know."""
+
+    async def answers(self, requests: Sequence[Request]) -> list[Outcome]:
+        """One outcome per request, in their order."""
+        ...
 
 
 @dataclass
-class Asker:
-    """Sends requests of one elicitation; counts what was asked and what was known already.
+class Counts:
+    """What an elicitation has done so far: requests by what came of them, and their cost."""
+
+    num_asked: int = 0
+    num_known: int = 0
+    num_failed: int = 0
+    cost_usd: float = 0.0
+    waiting_for: str = ""
+
+    @property
+    def num_done(self) -> int:
+        """Requests that have an answer or a reason why not."""
+        return self.num_asked + self.num_known + self.num_failed
+
+
+class Till:
+    """What both transports share: prices, claims against the ledger, the first fatal error.
 
     After a fatal error nothing more is sent; requests under way are still answered and committed.
     """
 
-    teacher: Teacher
-    ledger: Ledger
-    budget_usd: float
-    num_asked: int = 0
-    num_known: int = 0
-    _reserved_usd: float = 0.0
-    _stopped_by: Exception | None = None
-    _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(NUM_CONCURRENT))
+    def __init__(self, teacher: Teacher, ledger: LedgerQueue, options: AskingOptions, counts: Counts) -> None:
+        self.teacher = teacher
+        self.ledger = ledger
+        self.options = options
+        self.counts = counts
+        self.price = find_price(teacher.model)
+        self.stopped_by: Exception | None = None
 
-    async def ask(self, custom_id: str, messages: Messages, seed: int, *, is_json: bool) -> Answer:
-        """The answer to a request, bought at most once.
+    def expected_usd(self, request: Request) -> float:
+        """The price set aside for a request: that of the longest answer that it may get."""
+        return self.price.cost_usd(
+            request.prompt_tokens, self.options.most_completion_tokens, is_batch=self.options.mode == "batch"
+        )
+
+    def stop(self, error: Exception) -> None:
+        """Lets nothing more be sent; the first error is the one that is told."""
+        self.stopped_by = self.stopped_by or error
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Remembers the first fatal error of the block, and refuses to begin it after one."""
+        if self.stopped_by is not None:
+            raise self.stopped_by
+        try:
+            yield
+        except (ElicitationError, LedgerError) as error:
+            self.stop(error)
+            raise
+
+    def refuse(self, claim: TooDear | NoRoom) -> None:
+        """Raises what a claim that cannot be had means; returns where waiting may help."""
+        if isinstance(claim, NoRoom):
+            raise LedgerError(claim.message)
+        if claim.is_final:
+            lost = f", and answers that never came may have cost up to {claim.unconfirmed_usd:.2f} USD"
+            raise BudgetExceeded(
+                f"The next request could pass the budget of {self.options.budget_usd:.2f} USD; {claim.spent_usd:.2f} "
+                f"USD are spent{lost if claim.unconfirmed_usd else ''}. What was bought is kept. Raise "
+                "POPULACE_TEACHER_BUDGET_USD and run again."
+            )
+
+    def give_up(self, trouble: Trouble) -> TeacherUnusable:
+        """The error for trouble that concerns every request."""
+        return TeacherUnusable(
+            f"The teacher {self.teacher.label} cannot be asked for {self.teacher.model}: {trouble.reason}. "
+            "What was bought is kept. Check POPULACE_TEACHER_BASE_URL, POPULACE_TEACHER_MODEL and OPENAI_API_KEY, "
+            "then run again: only what is missing will be asked."
+        )
+
+
+class Asker:
+    """Answers requests from the ledger, and gets the missing ones through a transport."""
+
+    def __init__(self, ledger: LedgerQueue, transport: Transport, counts: Counts) -> None:
+        self._ledger = ledger.ledger
+        self._transport = transport
+        self.counts = counts
+
+    async def ask(self, requests: Sequence[Request]) -> list[Outcome]:
+        """One outcome per request, in their order; every answer is bought at most once.
 
         Raises:
-            BudgetExceeded: the request could pass the budget.
-            openai.APIError: the teacher failed after the client's retries, or its reply is no chat completion.
+            BudgetExceeded: a request could pass the budget.
+            TeacherUnusable: the teacher takes no request at all.
+            LedgerError: the ledger cannot be written.
         """
-        digest = request_digest(messages, seed)
-        known = self.ledger.find(custom_id, digest)
-        if known is not None:
-            self.num_known += 1
-            return known
-        async with self._gate:
-            if self._stopped_by is not None:
-                raise self._stopped_by
-            try:
-                answer = await self._buy(messages, seed, is_json)
-            except Exception as error:
-                if is_fatal(error):
-                    self._stopped_by = error
-                raise
-            self.ledger.add(custom_id, digest, self.teacher.model, answer)
-        self.num_asked += 1
-        return answer
-
-    async def _buy(self, messages: Messages, seed: int, is_json: bool) -> Answer:
-        """Asks within the budget; what requests under way may cost counts as spent."""
-        price = find_price(self.teacher.model)
-        characters = sum(len(message["content"]) for message in messages)
-        expected_usd = price.cost_usd(characters / CHARACTERS_PER_TOKEN, COMPLETION_TOKENS_RESERVED)
-        if self.ledger.spent_usd + self._reserved_usd + expected_usd > self.budget_usd:
-            raise BudgetExceeded(
-                f"The next request could pass the budget of {self.budget_usd:.2f} USD; {self.ledger.spent_usd:.2f} "
-                "USD are spent. What was bought is kept. Raise POPULACE_TEACHER_BUDGET_USD and run again."
-            )
-        self._reserved_usd += expected_usd
-        try:
-            start = time.perf_counter()
-            response = await self._send(messages, seed, is_json)
-            return _read_completion(response, price, 1000 * (time.perf_counter() - start))
-        finally:
-            self._reserved_usd -= expected_usd
-
-    async def _send(self, messages: Messages, seed: int, is_json: bool) -> httpx2.Response:
-        """Sends through the client's retries, without its typed models: they cost more than the embedded teacher."""
-        arguments: dict[str, Any] = {"model": self.teacher.model, "messages": messages, "seed": seed}
-        if is_json:
-            arguments["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "strict": True, "schema": answer_schema()},
-            }
-        return await self.teacher.client.post("/chat/completions", cast_to=httpx2.Response, body=arguments)
+        outcomes: list[Outcome | None] = [self._ledger.find(one.custom_id, one.digest) for one in requests]
+        self.counts.num_known += sum(outcome is not None for outcome in outcomes)
+        missing = [index for index, outcome in enumerate(outcomes) if outcome is None]
+        bought = await self._transport.answers([requests[index] for index in missing]) if missing else []
+        for index, outcome in zip(missing, bought, strict=True):
+            outcomes[index] = outcome
+        return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _read_completion(response: httpx2.Response, price: Price, latency_ms: float) -> Answer:
-    """The first choice of a chat completion."""
-    try:
-        completion = json.loads(response.content)
-        message, usage = completion["choices"][0]["message"], completion.get("usage") or {}
-        prompt_tokens = int(usage.get("prompt_tokens") or 0)
-        completion_tokens = int(usage.get("completion_tokens") or 0)
-        return Answer(
-            content=message.get("content"),
-            refusal=message.get("refusal"),
-            prompt_tokens=prompt_tokens,
-            cached_tokens=int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0),
-            completion_tokens=completion_tokens,
-            cost_usd=price.cost_usd(prompt_tokens, completion_tokens),
-            latency_ms=latency_ms,
-        )
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise openai.APIResponseValidationError(
-            response, None, message="The reply is no chat completion: it lacks choices with a message."
-        ) from error
-
-
-def all_of(answers: Sequence[Answer]) -> dict[str, float]:
-    """Tokens, cost and time of several answers together."""
-    return {
-        "prompt_tokens": sum(answer.prompt_tokens for answer in answers),
-        "cached_tokens": sum(answer.cached_tokens for answer in answers),
-        "completion_tokens": sum(answer.completion_tokens for answer in answers),
-        "cost_usd": sum(answer.cost_usd for answer in answers),
-        "latency_ms": sum(answer.latency_ms for answer in answers),
-    }
+async def tell_regularly(tell: Callable[[], None], seconds: float) -> None:
+    """Calls `tell` again and again until cancelled."""
+    while True:
+        await asyncio.sleep(seconds)
+        tell()

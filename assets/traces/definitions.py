@@ -5,6 +5,7 @@ import dagster as dg
 import polars as pl
 
 from assets.sources.catalogue import open_catalogue
+from assets.traces.asking import AskingOptions
 from assets.traces.elicitation import run_elicitation
 from assets.traces.panel import choose_panel
 from assets.traces.plan import plan_elicitation
@@ -30,6 +31,20 @@ def teacher_endpoint(settings: Settings) -> TeacherEndpoint:
         base_url=settings.teacher_base_url,
         model=settings.teacher_model,
         api_key=key.get_secret_value() if key else None,
+    )
+
+
+def asking_options(settings: Settings) -> AskingOptions:
+    """How the settings want the teacher to be asked."""
+    return AskingOptions(
+        mode=settings.teacher_mode,
+        budget_usd=settings.teacher_budget_usd,
+        timeout_seconds=settings.teacher_timeout_seconds,
+        most_in_flight=settings.teacher_max_in_flight,
+        requests_per_minute=settings.teacher_requests_per_minute,
+        tokens_per_minute=settings.teacher_tokens_per_minute,
+        most_completion_tokens=settings.teacher_max_completion_tokens,
+        poll_seconds=settings.teacher_poll_seconds,
     )
 
 
@@ -81,6 +96,7 @@ def elicitation_plan(
         repeat_share=recipe.repeat_share,
         num_draws=recipe.num_draws,
         seed=recipe.seed,
+        is_batch=platform.settings.teacher_mode == "batch",
     )
     cost_usd = float(plan["estimated_cost_usd"].sum())
     context.log.info(f"{plan.height:,} requests to {teacher.model}, expected cost {cost_usd:.2f} USD")
@@ -169,7 +185,7 @@ def reasoning_traces(
         media_sources,
         teacher=teacher,
         ledger_path=settings.ledger_path,
-        budget_usd=settings.teacher_budget_usd,
+        options=asking_options(settings),
         seed=platform.recipe.seed,
         progress=context.log.info,
     )

@@ -1,25 +1,35 @@
-"""The teacher rollout: a panel is asked step by step; what its members said is what the others hear one step later."""
+"""The teacher rollout: a panel is asked step by step; what its members said is what the others hear one step later.
+
+All scenarios and all questions of a scenario advance together, so that a timestep is one wave of reactions and one of
+their classifications: the server is kept busy, and a batch holds as much as it can. Each question is a rollout of its
+own, in which people answer that question only; what they answer counts for the triggers of the whole scenario.
+"""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from assets.traces.asking import Asker
-from assets.traces.draws import ask_draw
+from assets.traces.asking import Asker, AskingOptions, Counts, ElicitationError, Till, tell_regularly
+from assets.traces.batches import Batches
+from assets.traces.draws import Draw, Planned
 from assets.traces.event_reach import EventReach, Triggers, active_events
-from assets.traces.ledger import Ledger
+from assets.traces.ledger import Ledger, LedgerError
+from assets.traces.ledger_queue import LedgerQueue
+from assets.traces.live import Live
 from assets.traces.minds import Mind, remember
 from assets.traces.panel_society import PanelSociety, gather_society
-from assets.traces.plan import first_questions
+from assets.traces.plan import asked_questions
+from assets.traces.progress import Meter
 from assets.traces.teachers import Teacher
 from validation.contracts import CONTRACTS
 
 PROGRESS_SECONDS = 3.0
+ADOPTION_SECONDS = 5.0
+"""How often abandoned batches are looked for."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,17 @@ class Elicitation:
     cost_usd: float
 
 
+@dataclass
+class _Rollout:
+    """One question of a scenario: what is planned, and what each member carries from step to step."""
+
+    question: Mapping[str, Any]
+    events: pl.DataFrame
+    steps: Mapping[int, pl.DataFrame]
+    triggers: Triggers
+    minds: dict[int, Mind] = field(default_factory=dict)
+
+
 def run_elicitation(
     plan: pl.DataFrame,
     scenarios: pl.DataFrame,
@@ -41,7 +62,7 @@ def run_elicitation(
     *,
     teacher: Teacher,
     ledger_path: Path,
-    budget_usd: float,
+    options: AskingOptions,
     seed: int,
     progress: Callable[[str], None] | None = None,
 ) -> Elicitation:
@@ -53,105 +74,158 @@ def run_elicitation(
         agents: rows of `agents`, the whole population.
         ties: rows of `ties`.
         media_sources: rows of `media_sources`.
-        teacher: an open teacher.
+        teacher: an open teacher; its client is closed at the end.
         ledger_path: SQLite file that remembers every answer.
-        budget_usd: most that may be spent according to the ledger.
+        options: how the teacher is asked, and the budget.
         seed: seed of exposures and of the requests' seeds.
         progress: receives a line now and then.
 
     Raises:
         BudgetExceeded: the budget would be passed; what was bought is in the ledger.
-        openai.APIConnectionError, openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError:
-            nothing can be asked at all; timeouts and errors of single requests are listed as failed instead.
+        TeacherUnusable: nothing can be asked at all; errors of single requests are listed as failed instead.
+        LedgerError: the ledger cannot be written, for example because the disk is full.
     """
     society = gather_society(plan["agent_id"].unique().sort(), agents, ties, media_sources)
+    counts = Counts()
     with Ledger(ledger_path) as ledger:
-        asker = Asker(teacher, ledger, budget_usd)
-        before = ledger.spent_usd
-        rows = asyncio.run(_ask_all(asker, plan, scenarios, society, seed, progress or (lambda _: None)))
-        spent = ledger.spent_usd - before
+        ledger.close_abandoned()
+        rows = asyncio.run(
+            _elicit(plan, scenarios, society, teacher, ledger, options, seed, counts, progress or (lambda _: None))
+        )
     traces = pl.DataFrame(rows, schema=CONTRACTS["reasoning_traces"].polars_schema())
-    return Elicitation(traces, asker.num_asked, asker.num_known, spent)
+    return Elicitation(traces, counts.num_asked, counts.num_known, counts.cost_usd)
 
 
-async def _ask_all(
-    asker: Asker,
+async def _elicit(
     plan: pl.DataFrame,
     scenarios: pl.DataFrame,
     society: PanelSociety,
+    teacher: Teacher,
+    ledger: Ledger,
+    options: AskingOptions,
     seed: int,
+    counts: Counts,
     progress: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    start = last = time.monotonic()
-    try:
-        for question in first_questions(scenarios).iter_rows(named=True):
-            planned = plan.filter(pl.col("scenario_id") == question["scenario_id"])
-            events = scenarios.filter(
-                (pl.col("scenario_id") == question["scenario_id"]) & (pl.col("kind") != "question")
-            ).sort("kind", "position")
-            watch = Triggers(events.filter(pl.col("trigger_question") == question["name"]).to_dicts())
-            minds = {agent_id: Mind() for agent_id in society.panel["agent_id"]}
-            reached = EventReach(society, seed)
-            for (timestep,), requests in planned.sort("timestep").group_by("timestep", maintain_order=True):
-                shown = reached.lines(active_events(events, watch, int(str(timestep))), question)
-                rows += await _ask_step(asker, question, int(str(timestep)), requests, shown, minds, society, seed)
-                watch.observe(int(str(timestep)), question, minds)
-                if time.monotonic() - last > PROGRESS_SECONDS:
-                    last = time.monotonic()
-                    done = asker.num_asked + asker.num_known
-                    rate = done / (last - start)
-                    progress(
-                        f"{done:,} of {plan.height:,} requests, {rate:.0f} per second, "
-                        f"{asker.ledger.spent_usd:.2f} USD, {(plan.height - done) / max(rate, 1e-9):.0f} s left"
-                    )
-    finally:
-        await asker.teacher.client.close()
-    return rows
+    """Opens what asking needs, asks, and closes it whatever happens."""
+    meter = Meter(counts, plan.height)
+    async with LedgerQueue(ledger) as queue:
+        till = Till(teacher, queue, options, counts)
+        batches = Batches(till)
+        asker = Asker(queue, batches if options.mode == "batch" else Live(till), counts)
+        beside = (
+            asyncio.create_task(tell_regularly(lambda: progress(meter.line()), PROGRESS_SECONDS)),
+            asyncio.create_task(_adopt_regularly(batches, till)),
+        )
+        try:
+            return await _roll_out(asker, plan, scenarios, society, teacher, seed)
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            await teacher.client.close()
 
 
-async def _ask_step(
-    asker: Asker,
-    question: Mapping[str, Any],
-    timestep: int,
-    requests: pl.DataFrame,
-    shown: Mapping[int, list[tuple[str, str]]],
-    minds: dict[int, Mind],
-    society: PanelSociety,
-    seed: int,
+async def _adopt_regularly(batches: Batches, till: Till) -> None:
+    """Brings home what killed processes left at the server, for as long as something is asked."""
+    while till.stopped_by is None:
+        try:
+            await batches.adopt()
+        except (ElicitationError, LedgerError) as error:
+            till.stop(error)
+        await asyncio.sleep(ADOPTION_SECONDS)
+
+
+async def _roll_out(
+    asker: Asker, plan: pl.DataFrame, scenarios: pl.DataFrame, society: PanelSociety, teacher: Teacher, seed: int
 ) -> list[dict[str, Any]]:
-    """Asks every planned draw of one timestep at once, then updates the minds from first draws."""
-    said = {agent_id: mind.statement for agent_id, mind in minds.items()}
+    """All rollouts of the plan, step by step."""
+    rollouts = _rollouts(plan, scenarios, society)
+    reached = {rollout.question["scenario_id"]: EventReach(society, seed) for rollout in rollouts}
+    rows: list[dict[str, Any]] = []
+    for timestep in sorted({timestep for rollout in rollouts for timestep in rollout.steps}):
+        draws: list[Draw] = []
+        owners: list[_Rollout] = []
+        for rollout in rollouts:
+            if timestep in rollout.steps:
+                active = active_events(rollout.events, rollout.triggers, timestep)
+                shown = reached[rollout.question["scenario_id"]].lines(active, rollout.question)
+                new = _draws(rollout, timestep, shown, society, teacher, seed)
+                draws += new
+                owners += [rollout] * len(new)
+        await _ask_step(asker, draws)
+        for rollout, draw in zip(owners, draws, strict=True):
+            row = draw.row()
+            rows.append(row)
+            if row["draw"] == 0:
+                remember(rollout.minds[row["agent_id"]], row)
+        for rollout in rollouts:
+            if timestep in rollout.steps:
+                rollout.triggers.observe(timestep, rollout.question, rollout.minds)
+    order = {id(rollout): place for place, rollout in enumerate(rollouts)}
+    places = {(rollout.question["scenario_id"], rollout.question["name"]): order[id(rollout)] for rollout in rollouts}
+    return sorted(rows, key=lambda row: places[row["scenario_id"], row["question_id"]])
+
+
+def _rollouts(plan: pl.DataFrame, scenarios: pl.DataFrame, society: PanelSociety) -> list[_Rollout]:
+    """One rollout per planned question; questions of a scenario share its triggers."""
+    found: list[_Rollout] = []
+    watched: dict[str, Triggers] = {}
+    for question in asked_questions(scenarios).iter_rows(named=True):
+        scenario_id = question["scenario_id"]
+        planned = plan.filter((pl.col("scenario_id") == scenario_id) & (pl.col("question_id") == question["name"]))
+        events = scenarios.filter((pl.col("scenario_id") == scenario_id) & (pl.col("kind") != "question"))
+        events = events.sort("kind", "position")
+        triggers = watched.setdefault(scenario_id, Triggers(events.filter(pl.col("kind") == "trigger").to_dicts()))
+        steps = {int(str(timestep)): step for (timestep,), step in planned.group_by("timestep")}
+        minds = {agent_id: Mind() for agent_id in society.panel["agent_id"]}
+        found.append(_Rollout(question, events, steps, triggers, minds))
+    return found
+
+
+def _draws(
+    rollout: _Rollout,
+    timestep: int,
+    shown: Mapping[int, list[tuple[str, str]]],
+    society: PanelSociety,
+    teacher: Teacher,
+    seed: int,
+) -> list[Draw]:
+    """Every planned draw of one question at one timestep, by agent and draw."""
     ids = {
         (agent_id, draw, name): custom_id
-        for custom_id, agent_id, draw, name in requests.select(
-            "custom_id", "agent_id", "draw", "elicitation_pass"
-        ).iter_rows()
+        for custom_id, agent_id, draw, name in rollout.steps[timestep]
+        .select("custom_id", "agent_id", "draw", "elicitation_pass")
+        .iter_rows()
     }
-    draws = sorted({(agent_id, draw) for agent_id, draw, _ in ids})
-    outcomes = await asyncio.gather(
-        *(
-            ask_draw(
-                asker,
-                question,
-                timestep,
-                (ids[agent_id, draw, "reaction"], ids[agent_id, draw, "classification"]),
-                (agent_id, draw, seed),
-                shown.get(agent_id, []),
-                [(other, kind, said[other]) for other, kind in society.neighbours.get(agent_id, ()) if said[other]],
-                minds[agent_id],
-                society.personas[agent_id],
-            )
-            for agent_id, draw in draws
-        ),
-        return_exceptions=True,  # requests under way are paid for: wait for them, so that the ledger gets them
-    )
-    rows: list[dict[str, Any]] = []
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-        rows.append(outcome)
-    for row in rows:
-        if row["draw"] == 0:
-            remember(minds[row["agent_id"]], row)
-    return rows
+    said = {agent_id: mind.statement for agent_id, mind in rollout.minds.items()}
+    draws = []
+    for agent_id, draw in sorted({(agent_id, draw) for agent_id, draw, _ in ids}):
+        planned = Planned(
+            agent_id,
+            timestep,
+            draw,
+            ids[agent_id, draw, "reaction"],
+            ids[agent_id, draw, "classification"],
+            teacher.label,
+            teacher.model,
+        )
+        heard = [
+            (other, kind, statement)
+            for other, kind in society.neighbours.get(agent_id, ())
+            if (statement := said[other])
+        ]
+        events = shown.get(agent_id, [])
+        mind, persona = rollout.minds[agent_id], society.personas[agent_id]
+        draws.append(Draw(rollout.question, planned, seed, events, heard, mind, persona))
+    return draws
+
+
+async def _ask_step(asker: Asker, draws: list[Draw]) -> None:
+    """Both passes of the draws of one timestep, and the repair of what was malformed."""
+    outcomes = await asker.ask([draw.reaction_request() for draw in draws])
+    draws = [draw for draw, outcome in zip(draws, outcomes, strict=True) if draw.take_reaction(outcome)]
+    outcomes = await asker.ask([draw.classification_request() for draw in draws])
+    draws = [draw for draw, outcome in zip(draws, outcomes, strict=True) if draw.take_classification(outcome)]
+    for draw, outcome in zip(draws, await asker.ask([draw.repair_request() for draw in draws]), strict=True):
+        draw.take_repair(outcome)

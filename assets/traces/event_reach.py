@@ -37,10 +37,7 @@ class EventReach:
 
 
 class Triggers:
-    """Population triggers of the teacher rollout, on the panel's mean probabilities.
-
-    Triggers that watch another question than the one asked cannot fire and are not among them.
-    """
+    """Population triggers of a scenario, on the panel's mean probabilities; each watches one of its questions."""
 
     def __init__(self, triggers: list[dict[str, Any]]) -> None:
         self.triggers = triggers
@@ -48,9 +45,14 @@ class Triggers:
         self.fired_at: dict[str, int] = {}
 
     def observe(self, timestep: int, question: Mapping[str, Any], minds: Mapping[int, Mind]) -> None:
-        """Counts how long each share has stayed above its threshold; a trigger fires for the timestep after."""
+        """Counts how long the shares of one question have stayed above their thresholds.
+
+        A trigger fires for the timestep after.
+        """
         known = [mind.probabilities for mind in minds.values() if mind.probabilities is not None]
         for trigger in self.triggers:
+            if trigger["trigger_question"] != question["name"]:
+                continue
             index = question["options"].index(trigger["trigger_option"])
             share = float(np.mean([probabilities[index] for probabilities in known])) if known else 0.0
             is_above = share > trigger["share_above"]

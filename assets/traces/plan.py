@@ -1,42 +1,19 @@
 """Plans an elicitation: every request with its `custom_id`, expected tokens and cost, before anything is sent."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
-import yaml
 
+from assets.traces.completions import CHARACTERS_PER_TOKEN
+from assets.traces.prices import find_price
 from assets.traces.prompts import PASSES, prompt_hash, render_system, schema_hash
 from validation.exposure import uniform_per_agent
 
-PRICES_PATH = Path(__file__).with_name("prices.yaml")
-CHARACTERS_PER_TOKEN = 4.0
 STEP_CHARACTERS = 1_800
 COMPLETION_TOKENS = {"reaction": 90, "classification": 420}
-
-
-@dataclass(frozen=True)
-class Price:
-    """Dollars per million tokens of one model on the day that the price file names."""
-
-    prompt_usd: float
-    completion_usd: float
-
-    def cost_usd(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """Cost of one request."""
-        return (prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd) / 1e6
-
-
-@cache
-def find_price(model: str, path: Path = PRICES_PATH) -> Price:
-    """The price of a model; models that are not listed take the entry `other`, which is deliberately dear."""
-    table = yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
-    entry = table.get(model.split("@")[0]) or table["other"]
-    return Price(float(entry["prompt_usd"]), float(entry["completion_usd"]))
 
 
 def request_id(model: str, scenario_hash: str, agent_id: int, timestep: int, draw: int, elicitation_pass: str) -> str:
@@ -58,6 +35,7 @@ def plan_elicitation(
     repeat_share: float,
     num_draws: int,
     seed: int,
+    is_batch: bool = False,
 ) -> pl.DataFrame:
     """Every request of a teacher rollout: panel × question × timestep × pass, some of them drawn several times.
 
@@ -70,6 +48,7 @@ def plan_elicitation(
         repeat_share: fraction of (agent, timestep) pairs drawn `num_draws` times, for the noise floor.
         num_draws: draws of those pairs, the first included.
         seed: fixes which pairs are repeated.
+        is_batch: whether prices are those of the Batch API.
 
     Returns:
         Rows of `elicitation_plan`.
@@ -77,11 +56,12 @@ def plan_elicitation(
     agent_ids = np.asarray(panel, dtype=np.int64)
     price = find_price(model)
     rows: list[dict[str, object]] = []
-    for question in first_questions(scenarios).iter_rows(named=True):
+    for question in asked_questions(scenarios).iter_rows(named=True):
         prompt_tokens = {
             name: round((len(render_system(question, name)) + STEP_CHARACTERS) / CHARACTERS_PER_TOKEN)
             for name in PASSES
         }
+        content = question["content_hash"] if question["position"] == 0 else _of_question(question)
         for timestep in range(min(question["num_timesteps"], max_timesteps) + 1):
             key = f"repeat/{question['scenario_id']}/{timestep}"
             is_repeated = uniform_per_agent(key, agent_ids, seed) < repeat_share
@@ -90,17 +70,18 @@ def plan_elicitation(
                     for name in PASSES:
                         rows.append(
                             {
-                                "custom_id": request_id(
-                                    model, question["content_hash"], agent_id, timestep, draw, name
-                                ),
+                                "custom_id": request_id(model, content, agent_id, timestep, draw, name),
                                 "scenario_id": question["scenario_id"],
+                                "question_id": question["name"],
                                 "agent_id": agent_id,
                                 "timestep": timestep,
                                 "draw": draw,
                                 "elicitation_pass": name,
                                 "estimated_prompt_tokens": prompt_tokens[name],
                                 "estimated_completion_tokens": COMPLETION_TOKENS[name],
-                                "estimated_cost_usd": price.cost_usd(prompt_tokens[name], COMPLETION_TOKENS[name]),
+                                "estimated_cost_usd": price.cost_usd(
+                                    prompt_tokens[name], COMPLETION_TOKENS[name], is_batch=is_batch
+                                ),
                             }
                         )
     return pl.DataFrame(rows, schema_overrides={"timestep": pl.Int32, "draw": pl.Int32}).with_columns(
@@ -111,7 +92,11 @@ def plan_elicitation(
     )
 
 
-def first_questions(scenarios: pl.DataFrame) -> pl.DataFrame:
-    """The question that a teacher rollout asks in each scenario: the first one of its file."""
-    questions = scenarios.filter((pl.col("kind") == "question") & (pl.col("position") == 0))
-    return questions.sort("scenario_id")
+def asked_questions(scenarios: pl.DataFrame) -> pl.DataFrame:
+    """The questions that a teacher rollout asks: all of every scenario, in the order of their file."""
+    return scenarios.filter(pl.col("kind") == "question").sort("scenario_id", "position")
+
+
+def _of_question(question: Mapping[str, Any]) -> str:
+    """Digest of a scenario and one of its further questions; the first question goes by the scenario's own."""
+    return f"{question['content_hash']}/{question['name']}"

@@ -12,8 +12,9 @@ from assets.traces.embedded_teacher.response_models import fit_response_models
 from assets.traces.embedded_teacher.teacher import model_name
 
 EMBEDDED = "embedded"
-TIMEOUT_SECONDS = 120.0
-MAX_RETRIES = 5
+MOST_CONNECTIONS = 2_048
+TIMEOUT = httpx2.Timeout(None, connect=20.0)
+"""Patience with a connection; patience with answers is an option of the elicitation, and attempts are its own too."""
 
 
 class TeacherError(ValueError):
@@ -72,14 +73,21 @@ def open_teacher(
         client = openai.AsyncOpenAI(
             api_key="embedded",
             base_url="http://embedded.invalid/v1",
+            max_retries=0,
             http_client=http_client or httpx2.AsyncClient(transport=transport),
         )
         return Teacher(client, EMBEDDED, model_name(models))
     client = openai.AsyncOpenAI(
         api_key=endpoint.api_key or "none",
         base_url=endpoint.base_url,
-        timeout=TIMEOUT_SECONDS,
-        max_retries=MAX_RETRIES,
-        http_client=http_client,
+        timeout=TIMEOUT,
+        max_retries=0,
+        http_client=http_client or _network(),
     )
     return Teacher(client, endpoint.label, str(endpoint.model))
+
+
+def _network() -> httpx2.AsyncClient:
+    """A transport on aiohttp: it takes a third of the processor time per request of the client's own."""
+    limits = httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS)
+    return openai.DefaultAioHttpClient(limits=limits, timeout=TIMEOUT)

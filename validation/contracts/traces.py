@@ -75,6 +75,7 @@ ELICITATION_PLAN = TableContract(
             pl.String, "sha256 of model, prompt and schema version, scenario, agent, timestep, draw, pass"
         ),
         "scenario_id": column(pl.String, "scenario"),
+        "question_id": column(pl.String, "question that is asked"),
         "agent_id": column(pl.Int64, "agent that the persona describes", NOT_NEGATIVE),
         "timestep": column(pl.Int32, "timestep, 0 before any event", NOT_NEGATIVE),
         "draw": column(pl.Int32, "0 for the first answer, then redraws for the noise floor", NOT_NEGATIVE),

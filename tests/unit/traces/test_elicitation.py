@@ -1,6 +1,7 @@
 """Teacher rollouts on a tiny society: with the embedded teacher, and with servers that misbehave on purpose."""
 
 import json
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from assets.traces.asking import BudgetExceeded
+from assets.traces import retrying
+from assets.traces.asking import AskingOptions, BudgetExceeded, TeacherUnusable
 from assets.traces.elicitation import Elicitation, run_elicitation
 from assets.traces.embedded_teacher.appraisal import RATES
 from assets.traces.embedded_teacher.replies import CHANNEL_NOISE
@@ -94,7 +96,9 @@ def message(**changes: Any) -> dict[str, Any]:
 
 
 def make_scenarios(
-    events: list[dict[str, Any]] | None = None, triggers: list[dict[str, Any]] | None = None
+    events: list[dict[str, Any]] | None = None,
+    triggers: list[dict[str, Any]] | None = None,
+    num_questions: int = 2,
 ) -> pl.DataFrame:
     scenario = {
         "id": "tax",
@@ -103,7 +107,7 @@ def make_scenarios(
         "question": [
             {"id": "support", "text": "A tax?", "options": OPTIONS, "item": "tax"},
             {"id": "paying", "text": "Would you pay it?", "options": ["gladly", "hardly"]},
-        ],
+        ][:num_questions],
         "timesteps": {"count": NUM_TIMESTEPS, "unit": "week"},
         "events": events or [],
         "triggers": triggers or [],
@@ -134,7 +138,7 @@ class Run:
         ledger: str = "ledger.sqlite",
         num_draws: int = 1,
     ) -> Elicitation:
-        scenarios = make_scenarios([message(id="talk", at=1)]) if scenarios is None else scenarios
+        scenarios = make_scenarios([message(id="talk", at=1)], num_questions=1) if scenarios is None else scenarios
         teacher = teacher or open_teacher(TeacherEndpoint(), self.respondents)
         plan = plan_elicitation(
             scenarios,
@@ -155,7 +159,7 @@ class Run:
             self.media_sources,
             teacher=teacher,
             ledger_path=self.ledger_path / ledger,
-            budget_usd=budget_usd,
+            options=AskingOptions(budget_usd=budget_usd),
             seed=seed,
         )
 
@@ -213,7 +217,7 @@ class Server:
         client = openai.AsyncOpenAI(
             api_key=KEY,
             base_url="http://teacher.example/v1",
-            max_retries=3,
+            max_retries=0,
             http_client=httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app)),
         )
         return Teacher(client, "teacher.example", "gpt-4o")
@@ -281,7 +285,7 @@ def test_a_longer_run_asks_for_the_new_timesteps_only(run: Run) -> None:
 
 def test_left_alone_people_stay_where_they_are_up_to_noise(run: Run, ties: pl.DataFrame) -> None:
     """Drawn back to rest at rate r with noise σ each step, a channel scatters with σ / √(1 − (1 − r)²)."""
-    traces = run(make_scenarios(), ties=ties.clear()).traces
+    traces = run(make_scenarios(num_questions=1), ties=ties.clear()).traces
     channels = np.array(traces.sort("timestep", "agent_id")["channels"].to_list())
     channels = channels.reshape(NUM_TIMESTEPS + 1, NUM_AGENTS, len(channel_names()))
     drift = channels[-1] - channels[0]
@@ -293,7 +297,7 @@ def test_left_alone_people_stay_where_they_are_up_to_noise(run: Run, ties: pl.Da
 
 def test_an_event_is_shown_while_it_lasts_to_whom_it_reaches(run: Run) -> None:
     event = message(id="column", at=1, duration=2, channel="local_newspaper")
-    traces = run(make_scenarios([event])).traces
+    traces = run(make_scenarios([event], num_questions=1)).traces
     seen = traces.filter(pl.col("exposures").list.contains("column"))
     assert sorted(seen["timestep"].unique()) == [1, 2]
     assert sorted(seen["agent_id"].unique()) == list(range(0, NUM_AGENTS, 2))
@@ -331,15 +335,29 @@ def trigger(**when: Any) -> dict[str, Any]:
 
 
 def test_a_trigger_fires_in_the_step_after_its_share_has_held(run: Run) -> None:
-    traces = run(make_scenarios(triggers=[trigger()])).traces
+    traces = run(make_scenarios(triggers=[trigger()], num_questions=1)).traces
     assert traces.filter(pl.col("exposures").list.contains("answer"))["timestep"].unique().to_list() == [2]
     never = run(make_scenarios(triggers=[trigger(share_above=0.999)])).traces
     assert never["exposures"].list.len().sum() == 0
 
 
-def test_a_trigger_on_a_question_that_is_not_asked_stays_silent(run: Run) -> None:
+def test_a_trigger_on_one_question_reaches_those_who_answer_the_other(run: Run) -> None:
     traces = run(make_scenarios(triggers=[trigger(question="paying", option="gladly")])).traces
-    assert traces["exposures"].list.len().sum() == 0
+    reached = traces.filter(pl.col("exposures").list.contains("answer"))
+    assert sorted(reached["question_id"].unique()) == ["paying", "support"]
+    assert reached["timestep"].unique().to_list() == [2]
+
+
+def test_every_question_of_a_scenario_is_a_rollout_of_its_own(run: Run) -> None:
+    traces = run(make_scenarios([message(id="talk", at=1)])).traces
+    assert dict(traces.group_by("question_id").len().iter_rows()) == {
+        "support": NUM_AGENTS * (NUM_TIMESTEPS + 1),
+        "paying": NUM_AGENTS * (NUM_TIMESTEPS + 1),
+    }
+    CONTRACTS["reasoning_traces"].validate(traces)
+    for _, rows in traces.sort("timestep").group_by("question_id", "agent_id"):
+        assert rows["state_before"].to_list()[1:] == rows["channels"].to_list()[:-1]
+        assert rows["option_probabilities"].list.len().unique().to_list() == [2]
 
 
 # Servers that misbehave
@@ -384,41 +402,57 @@ def test_a_refusal_is_recorded_as_one(ask_one: Callable[..., dict[str, Any]], se
     assert row["channels"] is None
 
 
-def test_the_client_retries_errors_of_the_server(ask_one: Callable[..., dict[str, Any]]) -> None:
+def test_errors_of_the_server_are_retried(ask_one: Callable[..., dict[str, Any]]) -> None:
     server = Server(classify=lambda n: error(500) if n <= 2 else reply(GOOD))
     assert ask_one(server)["validation_status"] == "valid"
     assert server.num_classifications == 3
 
 
 @pytest.mark.parametrize(
-    ("failure", "name"),
+    ("failure", "reason"),
     [
-        (error(500), "InternalServerError"),
-        (error(400), "BadRequestError"),
-        (JSONResponse({"error": "busy"}), "APIResponseValidationError"),
-        (Response("<html>"), "APIResponseValidationError"),
-        (JSONResponse({"choices": []}), "APIResponseValidationError"),
+        (error(500), "HTTP 500 (no) (8 attempts)"),
+        (error(400), "HTTP 400 (no)"),
+        (JSONResponse({"error": "busy"}), "the reply is no chat completion: it lacks choices with a message"),
+        (Response("<html>"), "the reply is no JSON (8 attempts)"),
+        (JSONResponse({"choices": []}), "the reply is no chat completion: it lacks choices with a message"),
     ],
 )
 @pytest.mark.parametrize("stage", ["react", "classify"])
+@pytest.mark.usefixtures("impatient")
 def test_a_request_that_keeps_failing_is_listed_and_the_others_go_on(
-    run: Run, failure: Response, name: str, stage: str
+    run: Run, failure: Response, reason: str, stage: str
 ) -> None:
     server = Server(react=lambda _: failure) if stage == "react" else Server(classify=lambda _: failure)
-    traces = run(teacher=server.teacher(), panel=range(2), max_timesteps=1).traces
+    traces = run(teacher=server.teacher(), panel=range(2), max_timesteps=1, budget_usd=10.0).traces
     CONTRACTS["reasoning_traces"].validate(traces)
-    assert traces["rationale"].to_list() == [f"failed: {name}"] * 4
+    assert traces["rationale"].to_list() == [f"failed: {reason}"] * 4
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits between attempts for milliseconds."""
+    monkeypatch.setattr(retrying, "FIRST_WAIT_SECONDS", 0.002)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_nothing_more_is_asked_once_nothing_can_be(run: Run, status: int) -> None:
     server = Server(react=lambda _: error(status))
-    with pytest.raises(openai.APIStatusError) as raised:
+    with pytest.raises(TeacherUnusable, match="OPENAI_API_KEY") as raised:
         run(teacher=server.teacher())
     assert server.num_reactions < NUM_AGENTS
     assert KEY not in f"{raised.value} {raised.value!r}"
 
 
+def test_a_key_in_the_message_of_a_server_goes_no_further(run: Run) -> None:
+    said = JSONResponse({"error": {"message": f"Incorrect API key provided: {KEY}, or sk-pro****1234"}}, 401)
+    with pytest.raises(TeacherUnusable, match="Incorrect API key provided: …, or …") as raised:
+        run(teacher=Server(react=lambda _: said).teacher())
+    assert raised.value.__cause__ is None
+    assert KEY not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_cannot_be_reached_ends_the_run(run: Run) -> None:
     async def refuse(_: httpx2.Request) -> httpx2.Response:
         raise httpx2.ConnectError("refused")
@@ -429,7 +463,7 @@ def test_a_server_that_cannot_be_reached_ends_the_run(run: Run) -> None:
         max_retries=0,
         http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(refuse)),
     )
-    with pytest.raises(openai.APIConnectionError) as raised:
+    with pytest.raises(TeacherUnusable, match="cannot be reached") as raised:
         run(teacher=Teacher(client, "teacher.example", "gpt-4o"))
     assert KEY not in f"{raised.value} {raised.value!r}"
 
@@ -467,6 +501,6 @@ def test_without_a_budget_nothing_is_sent_to_a_teacher_that_costs(run: Run) -> N
 def test_the_key_is_in_no_row_and_not_in_the_ledger(run: Run) -> None:
     traces = run(teacher=Server().teacher(), panel=range(2)).traces
     assert KEY not in str(traces.to_dicts())
-    files = list(run.ledger_path.iterdir())
+    files = [path for path in run.ledger_path.rglob("*") if path.is_file()]
     assert files
     assert all(KEY.encode() not in file.read_bytes() for file in files)

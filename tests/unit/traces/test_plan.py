@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from assets.traces import plan as plan_module
-from assets.traces.plan import find_price, plan_elicitation, request_id
+from assets.traces.plan import plan_elicitation, request_id
+from assets.traces.prices import find_price
 from assets.traces.prompts import PASSES
 from assets.traces.scenario_files import read_scenarios
 from assets.traces.scenario_table import scenarios_table
