@@ -83,19 +83,15 @@ MEASURED: tuple[Stage, ...] = (
         ("panel_size", "max_timesteps", "seed"),
         ("teacher",),
     ),
-    Stage(
-        "student_model",
-        "distillation",
-        ("agents", "ties", "media_sources", "scenarios", "reasoning_traces"),
-        ("training_epochs", "seed"),
-        other_code=ENGINE_CODE,
-    ),
-    Stage(
-        "held_out_predictions",
-        "distillation",
-        ("agents", "ties", "media_sources", "scenarios", "reasoning_traces"),
-        ("training_epochs", "seed"),
-        other_code=ENGINE_CODE,
+    *(
+        Stage(
+            name,
+            "distillation",
+            ("agents", "ties", "media_sources", "scenarios", "reasoning_traces"),
+            ("training_epochs", "seed"),
+            other_code=ENGINE_CODE,
+        )
+        for name in ("student_model", "held_out_predictions", "simulated_shares")
     ),
     Stage(
         "axis_probes",

@@ -21,7 +21,7 @@ from orchestration.table_store import Partition
 
 MADE_TOGETHER = (
     frozenset({"ties", "media_sources"}),
-    frozenset({"student_model", "held_out_predictions"}),
+    frozenset({"student_model", "held_out_predictions", "simulated_shares"}),
     frozenset({"trajectories", "episodes"}),
     frozenset({"dynamic_forecasts", "dynamic_calibration"}),
     frozenset({"occupation_exposure", "skill_exposure", "exposure_index"}),

@@ -66,6 +66,11 @@ class Settings(BaseSettings):
         return self.root / "dagster"
 
     @property
+    def training_dir(self) -> Path:
+        """Where unfinished trainings keep their checkpoints."""
+        return self.root / "training"
+
+    @property
     def records_dir(self) -> Path:
         """Folder of the small records of assets that are no tables."""
         return self.root / "records"

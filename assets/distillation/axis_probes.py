@@ -9,8 +9,8 @@ Legend: B observations (agent × scenario), J principal axes, U latent, F folds.
 import numpy as np
 import polars as pl
 
+from assets.distillation.free_running import free_run
 from assets.distillation.stacking import stack_panel
-from assets.distillation.training import free_run
 from assets.distillation.training_set import TrainingSet
 from assets.tensors import MODEL_ATTRIBUTES
 from model.lsm.lsm import LSM

@@ -1,7 +1,7 @@
 """Assets of the distillation room: the registered student, its held-out predictions, its axis probes."""
 
+import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import altair as alt
 import dagster as dg
@@ -9,8 +9,9 @@ import polars as pl
 
 from assets.distillation.axis_probes import probe_axes
 from assets.distillation.distil import Distilled, distil
+from assets.distillation.gates import as_record
 from assets.distillation.held_out import with_model_version
-from assets.distillation.registry import RegisteredStudent, register_student
+from assets.distillation.registry import RegisteredStudent, register_student, training_run
 from assets.distillation.training_set import build_training_set
 from assets.students import load_student
 from orchestration.freshness import STAGE_BY_ASSET, code_digest
@@ -23,10 +24,11 @@ STUDENT_STAGE = STAGE_BY_ASSET["student_model"]
 
 def judgement(distilled: Distilled, registered: RegisteredStudent) -> str:
     """One sentence on how the student stands, for the terminal and the report."""
-    lost = [gate.baseline for gate in distilled.gates if gate.is_required and not gate.has_passed]
+    required = [gate for gate in distilled.gates if gate.is_required]
     if registered.is_champion:
-        return "Champion: it beats persistence and the student without its graph on held-out agents."
-    return f"No champion: on held-out agents it does not beat {', '.join(lost)}."
+        return f"Champion: all {len(required)} gates hold on held-out agents."
+    lost = "; ".join(gate.name for gate in required if not gate.has_passed)
+    return f"No champion, simulated as candidate: {len(required)} gates are required, and these fail: {lost}."
 
 
 @dg.multi_asset(
@@ -45,6 +47,11 @@ def judgement(distilled: Distilled, registered: RegisteredStudent) -> str:
             "The student, its ablation and the baselines on agents that took no part in training.",
             kinds=("torch",),
         ),
+        "simulated_shares": table_output(
+            "simulated_shares",
+            "Shares and spread of people drawn by their attributes, as simulations draw them, beside the teacher's.",
+            kinds=("torch",),
+        ),
     },
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
@@ -60,25 +67,34 @@ def distillation(
 ) -> Iterator[dg.Output]:
     """Trains, judges and registers the student."""
     recipe = platform.recipe
-    distilled = distil(
-        agents,
-        ties,
-        media_sources,
-        scenarios,
-        reasoning_traces.filter(pl.col("kind") == "rollout"),
-        epochs=recipe.training_epochs,
-        seed=recipe.seed,
-        progress=context.log.info,
-    )
-    registered = register_student(
-        distilled,
-        tracking_uri=registry.resolve_uri(platform.settings),
-        artifact_location=platform.settings.mlflow_artifacts_dir.as_uri(),
+    data_versions = {
+        name: platform.store.open(name).version() for name in STUDENT_STAGE.upstream if platform.store.exists(name)
+    }
+    tracking_uri = registry.resolve_uri(platform.settings)
+    code = code_digest(STUDENT_STAGE.room, STUDENT_STAGE.other_code)[:16]
+    checkpoints = platform.settings.training_dir / code
+    run = training_run(
+        tracking_uri,
+        platform.settings.mlflow_artifacts_dir.as_uri(),
         recipe=recipe.as_dict(),
-        data_versions={
-            name: platform.store.open(name).version() for name in STUDENT_STAGE.upstream if platform.store.exists(name)
-        },
+        data_versions=data_versions,
     )
+    with run as run_id:
+        distilled = distil(
+            agents,
+            ties,
+            media_sources,
+            scenarios,
+            reasoning_traces.filter(pl.col("kind") == "rollout"),
+            epochs=recipe.training_epochs,
+            seed=recipe.seed,
+            progress=context.log.info,
+            checkpoints=checkpoints,
+        )
+        registered = register_student(
+            distilled, run_id, tracking_uri=tracking_uri, recipe=recipe.as_dict(), data_versions=data_versions
+        )
+    shutil.rmtree(checkpoints, ignore_errors=True)
     verdict = judgement(distilled, registered)
     context.log.info(verdict)
     platform.records.write(
@@ -91,7 +107,7 @@ def distillation(
             "alias": "champion" if registered.is_champion else "candidate",
             "is_champion": registered.is_champion,
             "verdict": verdict,
-            "gates": [asdict(gate) for gate in distilled.gates],
+            "gates": [as_record(gate) for gate in distilled.gates],
         },
     )
     yield dg.Output(
@@ -101,14 +117,18 @@ def distillation(
             "version": registered.version,
             "is_champion": registered.is_champion,
             "held_out_tvd": distilled.gates[0].student_value,
-            **{f"held_out_tvd_{gate.baseline}": gate.baseline_value for gate in distilled.gates},
+            **{f"gate_{gate.baseline}": gate.difference for gate in distilled.gates},
             "mlflow_run": dg.MetadataValue.url(
                 f"http://127.0.0.1:{platform.settings.mlflow_port}/#/experiments/1/runs/{registered.run_id}"
             ),
             "plot": plot(plot_png(_loss_curves(distilled.curves))),
         },
     )
-    yield dg.Output(with_model_version(distilled.held_out, registered.version), output_name="held_out_predictions")
+    for name, table in (
+        ("held_out_predictions", distilled.held_out),
+        ("simulated_shares", distilled.simulated_shares),
+    ):
+        yield dg.Output(with_model_version(table, registered.version), output_name=name)
 
 
 @dg.asset(

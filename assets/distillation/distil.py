@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import polars as pl
 
@@ -10,10 +11,13 @@ from assets.distillation.baselines import (
     predict_persistence,
     predict_uniform,
 )
+from assets.distillation.endurance import measure_endurance
 from assets.distillation.friedkin_johnsen import predict_friedkin_johnsen
-from assets.distillation.gates import GateResult, evaluate_gates, has_passed_gates
+from assets.distillation.gates import GateResult, evaluate_gates, has_passed_gates, simulation_gates
 from assets.distillation.held_out import predict_held_out, predict_student
-from assets.distillation.training import TrainedStudent, train_student
+from assets.distillation.schedule import TrainingSettings
+from assets.distillation.simulated_shares import draw_panel, mean_predictions, tabulate_shares
+from assets.distillation.training import DEFAULT_SETTINGS, TrainedStudent, train_student
 from assets.distillation.training_set import TrainingSet, build_training_set
 from assets.tensors import attribute_levels
 from model.lsm.config import LSMConfig
@@ -30,16 +34,20 @@ class Distilled:
         no_graph: the same student trained without its graph: the baseline for what ties are worth.
         training_set: what both were trained on.
         held_out: rows of `held_out_predictions`, with model_version 0 until the student is registered.
-        gates: the student against every baseline.
+        simulated_shares: rows of `simulated_shares`, likewise.
+        gates: the student against every baseline and limit.
         curves: columns model, epoch, metric, value.
+        settings: how both were trained.
     """
 
     student: TrainedStudent
     no_graph: TrainedStudent
     training_set: TrainingSet
     held_out: pl.DataFrame
+    simulated_shares: pl.DataFrame
     gates: tuple[GateResult, ...]
     curves: pl.DataFrame
+    settings: TrainingSettings = DEFAULT_SETTINGS
 
     @property
     def has_passed_gates(self) -> bool:
@@ -68,6 +76,7 @@ def distil(
     epochs: int,
     seed: int,
     progress: Callable[[str], None] | None = None,
+    checkpoints: Path | None = None,
 ) -> Distilled:
     """Trains a student and its baselines on a teacher's traces and judges them on held-out agents.
 
@@ -80,6 +89,7 @@ def distil(
         epochs: passes over the traces.
         seed: fixes split, weights, noise and resampling.
         progress: told what is being done.
+        checkpoints: folder in which trainings keep every epoch, so that a killed one goes on; None to keep nothing.
 
     Raises:
         TrainingSetError: the tables do not fit together.
@@ -95,22 +105,28 @@ def distil(
             seed=seed,
             config=variant,
             progress=lambda message, name=name: tell(f"{name}: {message}"),
+            checkpoints=checkpoints,
         )
     tell("baselines: regression and opinion dynamics")
-    predictions = {name: predict_student(student, training_set) for name, student in trained.items()} | {
-        "lsm_unanchored": predict_student(replace(trained["lsm"], anchor_weight=0.0), training_set),
+    panel = draw_panel(trained["lsm"].model, training_set)
+    predictions = {name: predict_student(student.model, training_set) for name, student in trained.items()} | {
+        "lsm_unanchored": predict_student(trained["lsm"].model, training_set, anchor_weight=0.0),
+        "lsm_simulated": mean_predictions(panel),
         "persistence": predict_persistence(training_set),
         "uniform": predict_uniform(training_set),
         "demographic_regression": predict_demographic_regression(training_set),
         "friedkin_johnsen": predict_friedkin_johnsen(training_set),
     }
     held_out = predict_held_out(training_set, predictions)
+    tell("gates: held-out agents, simulated shares, 100 timesteps")
+    endurance = measure_endurance(trained["lsm"].model, training_set)
     return Distilled(
         student=trained["lsm"],
         no_graph=trained["lsm_no_graph"],
         training_set=training_set,
         held_out=held_out,
-        gates=tuple(evaluate_gates(held_out, seed)),
+        simulated_shares=tabulate_shares(panel, training_set),
+        gates=(*evaluate_gates(held_out, seed), *simulation_gates(panel, training_set, endurance, seed)),
         curves=pl.concat(
             [student.curves.select(pl.lit(name).alias("model"), pl.all()) for name, student in trained.items()]
         ),

@@ -3,41 +3,58 @@
 The setting: the whole panel starts from what the teacher said and thought at timestep 0 and runs freely; predictions
 from timestep 1 on are compared with the teacher's for agents that nothing was fitted on. Students start from the
 observed channels and shift their log-odds by the gap between observed and predicted answer at timestep 0, so that they
-know what persistence knows.
+know what persistence knows. `lsm_unanchored` leaves that shift out. `lsm_simulated` knows attributes, ties and events
+only, as simulations do: its people are drawn, and its prediction for an agent is the mean over draws.
 
 Legend: P panel agents, T timesteps (0 … last), O options.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 
 from assets.distillation.baselines import Predictions, each_question
+from assets.distillation.free_running import free_run
 from assets.distillation.losses import answer_offset, read_logits
-from assets.distillation.stacking import stack_panel, start_stack
-from assets.distillation.training import TrainedStudent, free_run
+from assets.distillation.stacking import StackedPanel, stack_panel, start_stack
 from assets.distillation.training_set import TrainingSet
+from model.lsm.lsm import LSM
 from validation.contracts import CONTRACTS
 
 SPLIT = "agents"
 
 
-def predict_student(student: TrainedStudent, training_set: TrainingSet) -> Predictions:
-    """The student's answers of the whole panel, started from the teacher's channels and answers at timestep 0."""
-    model, stack, num_agents = student.model, stack_panel(training_set), training_set.num_agents
+def predict_student(model: LSM, training_set: TrainingSet, anchor_weight: float | None = None) -> Predictions:
+    """The student's answers of the whole panel, started from the teacher's channels and answers at timestep 0.
+
+    Args:
+        model: the student.
+        training_set: the panel and the teacher's answers.
+        anchor_weight: 0 … 1, how much of the first answer's gap stays; the student's own when left out.
+    """
+    stack = stack_panel(training_set)
+    weight = float(model.leaning.weight) if anchor_weight is None else anchor_weight
     window = free_run(model, stack)
-    predictions: Predictions = {}
     with torch.no_grad():
         start = start_stack(model, stack, stack.channels_TNK[0])
-        for asked in stack.questions:
-            offset_MO = student.anchor_weight * answer_offset(model, start, asked)
-            answers_TMO = (read_logits(model, window, asked) + offset_MO).double().softmax(2)
-            for number in torch.unique(asked.agents_M // num_agents).tolist():
-                rollout = training_set.rollouts[number]
-                answers_TPO = answers_TMO[: rollout.num_timesteps + 1, asked.agents_M // num_agents == number]
-                predictions[rollout.scenario_id, asked.question.question_id] = answers_TPO.numpy()
+        answers = [
+            (read_logits(model, window, asked) + weight * answer_offset(model, start, asked)).double().softmax(2)
+            for asked in stack.questions
+        ]
+    return _by_scenario(stack, training_set, answers)
+
+
+def _by_scenario(stack: StackedPanel, training_set: TrainingSet, answers: Sequence[Tensor]) -> Predictions:
+    predictions: Predictions = {}
+    for asked, answers_TMO in zip(stack.questions, answers, strict=True):
+        scenario_M = stack.scenario_of(asked.agents_M)
+        for number in torch.unique(scenario_M).tolist():
+            rollout = training_set.rollouts[number]
+            answers_TPO = answers_TMO[: rollout.num_timesteps + 1, scenario_M == number]
+            predictions[rollout.scenario_id, asked.question.question_id] = answers_TPO.numpy()
     return predictions
 
 

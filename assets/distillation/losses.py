@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from assets.distillation.share_paths import SharePath, counted_answers, share_path
 from assets.distillation.stacking import StackedPanel, StackedQuestion
+from model.lsm.leaning import answer_gap
 from model.lsm.lsm import LSM
 from model.lsm.state import State
 
@@ -17,8 +19,6 @@ HUBER_WIDTH = 0.2
 """Channel error, on the scale −1 … 1, from which on the loss grows linearly."""
 RARE_POWER = 0.25
 """How far rare answers are weighted up: an answer of share p has weight p^−RARE_POWER before normalisation."""
-SMALLEST_SHARE = 0.01
-"""Observed shares below this count as this much where logarithms are taken of them."""
 LARGEST_LOGIT = 3.0
 """Observed channels are read as tanh of at most this, where the spread of the initial state is fitted."""
 
@@ -34,6 +34,8 @@ class LossWeights:
     conviction: float = 0.3
     public_stance: float = 0.3
     salience: float = 0.1
+    shares: float = 5.0
+    drawn_shares: float = 5.0
     initial: float = 0.3
 
 
@@ -89,8 +91,7 @@ def answer_offset(model: LSM, start: State, asked: StackedQuestion) -> Tensor:
         asked: the question.
     """
     logits_MO = model.readout_head(start.channels_NK[asked.agents_M], start.latent_NU[asked.agents_M], asked.question)
-    gap_MO = asked.probability_TMO[0].clamp(min=SMALLEST_SHARE).log().log_softmax(1) - logits_MO.log_softmax(1)
-    return gap_MO.nan_to_num()
+    return answer_gap(asked.probability_TMO[0], logits_MO)
 
 
 def window_losses(
@@ -110,10 +111,10 @@ def window_losses(
     """
     rows = window.timesteps
     option_losses = [
-        _option_losses(model, window, asked, counts_N, offset_MO)
+        _option_losses(model, stack, window, asked, counts_N, offset_MO)
         for asked, offset_MO in zip(stack.questions, offsets, strict=True)
     ]
-    ranked = [ranked for *_, ranked in option_losses if ranked is not None]
+    ranked = [ranked for _, _, ranked, _ in option_losses if ranked is not None]
     zero = window.conviction_TN.new_zeros(())
     stance_TN = model.expression.public_stance(window.expression_TNX.flatten(0, 1)).unflatten(
         0, window.conviction_TN.shape
@@ -126,8 +127,9 @@ def window_losses(
     )
     return {
         "options": torch.stack([plain for plain, *_ in option_losses]).mean(),
-        "anchored_options": torch.stack([anchored for _, anchored, _ in option_losses]).mean(),
+        "anchored_options": torch.stack([anchored for _, anchored, *_ in option_losses]).mean(),
         "ranked_options": torch.stack(ranked).mean() if ranked else zero,
+        "shares": torch.stack([shares for *_, shares in option_losses]).mean(),
         "channels": _mean(channel_error_TNK.mean(2), counts_N & ~stack.channels_TNK[rows].isnan().any(2)),
         "conviction": _squared(window.conviction_TN, stack.conviction_TN[rows], counts_N),
         "public_stance": _squared(stance_TN, stack.public_stance_TN[rows], counts_N),
@@ -135,7 +137,51 @@ def window_losses(
     }
 
 
-def initial_loss(model: LSM, stack: StackedPanel, typical: State, drawn: State, counts_N: Tensor) -> Tensor:
+def drawn_shares_loss(
+    model: LSM,
+    stack: StackedPanel,
+    window: Window,
+    leanings: Sequence[Tensor],
+    start: Sequence[Tensor],
+    teacher: Sequence[SharePath],
+    counts_N: Tensor,
+) -> Tensor:
+    """How badly drawn people move: their shares' change since timestep 0, and their spread, against the teacher's.
+
+    Squared gaps, summed over options, mean over scenarios and timesteps. Changes, and not levels, since a draw's level
+    at timestep 0 is chance and stays; levels at timestep 0 are `initial_loss`'s.
+
+    Args:
+        model: the student.
+        stack: targets.
+        window: what drawn people did.
+        leanings: their leanings, [M, O] per question.
+        start: their shares at timestep 0, [S, O] per question.
+        teacher: the teacher's shares of every question.
+        counts_N: bool, agents that count.
+    """
+    losses = []
+    for asked, leaning_MO, start_SO, theirs in zip(stack.questions, leanings, start, teacher, strict=True):
+        answers_TMO = (read_logits(model, window, asked) + leaning_MO).softmax(2)
+        is_known_TM = counted_answers(asked, counts_N)[window.timesteps]
+        ours = share_path(answers_TMO, is_known_TM, stack.scenario_of(asked.agents_M), stack.num_copies)
+        rows = window.timesteps
+        change_TSO = (ours.mean_TSO - start_SO) - (theirs.mean_TSO[rows] - theirs.mean_TSO[0])
+        spread_TSO = ours.spread_TSO - theirs.spread_TSO[rows]
+        is_asked_TSO = ~(change_TSO.isnan() | spread_TSO.isnan())
+        squares_TSO = torch.where(is_asked_TSO, change_TSO, 0.0) ** 2 + torch.where(is_asked_TSO, spread_TSO, 0.0) ** 2
+        losses.append(squares_TSO.sum() / is_asked_TSO[..., 0].sum().clamp(min=1))
+    return torch.stack(losses).mean()
+
+
+def initial_loss(
+    model: LSM,
+    stack: StackedPanel,
+    typical: State,
+    drawn: State,
+    leanings: Sequence[Tensor],
+    counts_N: Tensor,
+) -> Tensor:
     """How badly the student starts agents of whom only attributes are known.
 
     Three parts: the negative log likelihood of the teacher's channels at timestep 0 under the drawn initial state; the
@@ -147,6 +193,7 @@ def initial_loss(model: LSM, stack: StackedPanel, typical: State, drawn: State, 
         stack: targets.
         typical: initial state without noise.
         drawn: initial state with noise.
+        leanings: leanings of the drawn agents, [M, O] per question.
         counts_N: bool, agents whose targets count.
     """
     target_NK = stack.channels_TNK[0]
@@ -154,10 +201,10 @@ def initial_loss(model: LSM, stack: StackedPanel, typical: State, drawn: State, 
     limit = torch.tanh(torch.tensor(LARGEST_LOGIT))
     location_NK = torch.atanh(typical.channels_NK.clamp(-limit, limit))
     wanted_NK = torch.atanh(target_NK.nan_to_num().clamp(-limit, limit))
-    scale_K = model.initial.scale_K
-    likelihood_NK = 0.5 * ((wanted_NK - location_NK) / scale_K) ** 2 + scale_K.log()
+    residual_KN = torch.linalg.solve_triangular(model.initial.factor_KK, (wanted_NK - location_NK).T, upper=False)
+    likelihood_NK = 0.5 * residual_KN.T**2 + model.initial.scale_K.log()
     total = _mean(likelihood_NK.mean(1), is_known_N)
-    for asked in stack.questions:
+    for asked, leaning_MO in zip(stack.questions, leanings, strict=True):
         probability_MO = asked.probability_TMO[0]
         is_known_M = counts_N[asked.agents_M] & ~probability_MO.isnan().any(1)
         typical_MO, drawn_MO = (
@@ -166,7 +213,7 @@ def initial_loss(model: LSM, stack: StackedPanel, typical: State, drawn: State, 
         )
         target_MO = probability_MO.nan_to_num()
         total = total + _mean(-(target_MO * typical_MO.log_softmax(1)).sum(1), is_known_M) / len(stack.questions)
-        mean_O, spread_O = _mean_and_spread(drawn_MO.softmax(1), is_known_M)
+        mean_O, spread_O = _mean_and_spread((drawn_MO + leaning_MO).softmax(1), is_known_M)
         wanted_mean_O, wanted_spread_O = _mean_and_spread(target_MO, is_known_M)
         gap_O, spread_gap_O = mean_O - wanted_mean_O, spread_O - wanted_spread_O
         total = total + 10 * (gap_O**2 + spread_gap_O**2).sum() / len(stack.questions)
@@ -174,11 +221,12 @@ def initial_loss(model: LSM, stack: StackedPanel, typical: State, drawn: State, 
 
 
 def _option_losses(
-    model: LSM, window: Window, asked: StackedQuestion, counts_N: Tensor, offset_MO: Tensor
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Cross-entropy of plain and of anchored answers; the ranked score of plain ones where options are ordered."""
+    model: LSM, stack: StackedPanel, window: Window, asked: StackedQuestion, counts_N: Tensor, offset_MO: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """Cross-entropy of plain and of anchored answers; the ranked score of plain ones where options are ordered; the
+    squared gap between the shares of anchored answers and of the teacher's, mean over scenarios and timesteps."""
     target_TMO = asked.probability_TMO[window.timesteps]
-    is_known_TM = counts_N[asked.agents_M] & ~target_TMO.isnan().any(2)
+    is_known_TM = counted_answers(asked, counts_N)[window.timesteps]
     target_TMO = target_TMO.nan_to_num()
     logits_TMO = read_logits(model, window, asked)
     weight_TM = _rare_weight(target_TMO, is_known_TM)
@@ -186,10 +234,16 @@ def _option_losses(
         _mean(-(target_TMO * log_TMO).sum(2) * weight_TM, is_known_TM)
         for log_TMO in (logits_TMO.log_softmax(2), (logits_TMO + offset_MO).log_softmax(2))
     )
+    scenario_M = stack.scenario_of(asked.agents_M)
+    ours, theirs = (
+        share_path(answers_TMO, is_known_TM, scenario_M, stack.num_copies).mean_TSO
+        for answers_TMO in ((logits_TMO + offset_MO).softmax(2), target_TMO)
+    )
+    shares = ((ours - theirs) ** 2).sum(2).nanmean()
     if not asked.question.is_ordinal:
-        return plain, anchored, None
+        return plain, anchored, None, shares
     gap_TMO = (logits_TMO.softmax(2) - target_TMO).cumsum(2)[..., :-1]
-    return plain, anchored, _mean((gap_TMO**2).mean(2) * weight_TM, is_known_TM)
+    return plain, anchored, _mean((gap_TMO**2).mean(2) * weight_TM, is_known_TM), shares
 
 
 def _mean_and_spread(answers_MO: Tensor, is_counted_M: Tensor) -> tuple[Tensor, Tensor]:

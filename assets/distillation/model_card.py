@@ -34,8 +34,9 @@ def render_model_card(
             "",
             "## How it fares on held-out agents",
             "",
-            "Mean total variation distance to the teacher's answers; lower is nearer. Both start from what the teacher "
-            "said or thought at timestep 0 and predict timesteps 1 and later. Intervals are 95 %, paired, over agents.",
+            "Rows named after a baseline: mean total variation distance to the teacher's answers; lower is nearer. "
+            "Both start from what the teacher said or thought at timestep 0 and predict timesteps 1 and later. A gate "
+            "holds where its difference is below zero. Intervals are 95 %, paired, over agents.",
             "",
             *_gate_lines(distilled),
             "",
@@ -78,16 +79,18 @@ def _data_lines(training_set: TrainingSet, data_versions: Mapping[str, object]) 
 
 def _gate_lines(distilled: Distilled) -> list[str]:
     lines = [
-        f"Predictions start from the teacher's channels and answer at timestep 0; the answer's pull has weight "
-        f"{distilled.student.anchor_weight:.1f}. Simulations know no such answer: see lsm_unanchored in "
-        "held_out_predictions for the student without it.",
+        "Predictions against baselines start from the teacher's channels and answer at timestep 0; the gap between "
+        f"that answer and the one that channels tell stays with weight {distilled.student.anchor_weight:.1f}. Simulated "
+        "people have no such answer: their channels and their gap are drawn (`lsm_simulated` in "
+        "held_out_predictions), and the gates on changes, tails and 100 timesteps judge them.",
         "",
-        "| baseline | student | baseline's TVD | difference | 95 % interval | agents | required | verdict |",
+        "| gate | student | baseline or limit | difference | 95 % interval | agents | required | verdict |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for gate in distilled.gates:
+        name = gate.name.replace("held-out TVD below ", "") if gate.kind == "baseline" else gate.name
         lines.append(
-            f"| {gate.baseline} | {gate.student_value:.4f} | {gate.baseline_value:.4f} | {gate.difference:+.4f} | "
+            f"| {name} | {gate.student_value:.4f} | {gate.baseline_value:.4f} | {gate.difference:+.4f} | "
             f"{gate.lower:+.4f} … {gate.upper:+.4f} | {gate.num_agents} | {'yes' if gate.is_required else 'no'} | "
             f"{gate.verdict} |"
         )

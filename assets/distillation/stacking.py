@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from assets.distillation.teacher_rollouts import TeacherRollout
 from assets.distillation.training_set import TrainingSet
@@ -60,6 +60,14 @@ class StackedPanel:
         """A value per panel agent as a value per stacked agent."""
         return values_P.repeat(self.num_copies)
 
+    def repeat_rows(self, values_PX: Tensor) -> Tensor:
+        """Several values per panel agent as those of every stacked agent."""
+        return values_PX.repeat(self.num_copies, 1)
+
+    def scenario_of(self, agents_M: Tensor) -> Tensor:
+        """Scenario, by position, of stacked agents."""
+        return agents_M // len(self.attributes_PA)
+
 
 def stack_panel(training_set: TrainingSet) -> StackedPanel:
     """Puts the scenarios' copies of the panel side by side."""
@@ -83,26 +91,28 @@ def stack_panel(training_set: TrainingSet) -> StackedPanel:
 
 
 def start_stack(model: LSM, stack: StackedPanel, observed_NK: Tensor | None, noise_NK: Tensor | None = None) -> State:
-    """The initial state of all copies, each with its own topic.
+    """The initial state of all copies, each with its own topic and without leanings.
+
+    Copies are asked different questions, so leanings are kept beside the state, one tensor per question.
 
     Args:
         model: the student.
         stack: the copies.
         observed_NK: known channels at timestep 0, NaN where unknown; None for none.
-        noise_NK: standard normal numbers for what attributes do not explain; None for the typical agent.
+        noise_NK: standard normal numbers for what attributes do not explain of channels; None for the typical agent.
     """
     num_agents = len(stack.attributes_PA)
     states: list[State] = []
     for number, questions in enumerate(stack.asked):
         copy = slice(number * num_agents, (number + 1) * num_agents)
-        states.append(
-            model.initial_state(
-                stack.attributes_PA,
-                None if observed_NK is None else observed_NK[copy],
-                None if noise_NK is None else noise_NK[copy],
-                questions=questions,
-            )
+        noise_PR = None
+        if noise_NK is not None:
+            num_leanings = model.noise_size(questions) - noise_NK.shape[1]
+            noise_PR = nn.functional.pad(noise_NK[copy], (0, num_leanings))
+        state = model.initial_state(
+            stack.attributes_PA, None if observed_NK is None else observed_NK[copy], noise_PR, questions=questions
         )
+        states.append(replace(state, leaning_NA=state.leaning_NA[:, :0]))
     return with_identity(model, stack, join_agents(states))
 
 

@@ -2,8 +2,9 @@
 
 The whole panel rolls out together in its graph. At the start of every window the channels of all agents are set to the
 teacher's and the gradient is cut; within a window the student runs on its own. Windows grow from one timestep to the
-whole scenario, so that teacher forcing fades from every step to none. Held-out agents are there as neighbours and count
-in no loss; validation agents choose the epoch whose weights are kept.
+whole scenario, so that teacher forcing fades from every step to none. In the last stages people drawn from their
+attributes alone, as simulations draw them, are rolled out too, and their shares held to the teacher's. Held-out agents
+are there as neighbours and count in no loss; validation agents choose the epoch whose weights are kept.
 
 Legend: N stacked agents, T timesteps, K channels.
 """
@@ -11,73 +12,46 @@ Legend: N stacked agents, T timesteps, K channels.
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import polars as pl
 import torch
 from torch import Tensor
 
-from assets.distillation.losses import (
-    LossWeights,
-    Window,
-    answer_offset,
-    initial_loss,
-    read_logits,
-    window_losses,
-    window_of,
-)
+from assets.distillation.checkpoints import Progress, read_progress, training_key, write_progress
+from assets.distillation.free_running import draw_people, drawn_answers, drawn_leanings, drawn_run, free_running_error
+from assets.distillation.losses import answer_offset, drawn_shares_loss, initial_loss, window_losses, window_of
+from assets.distillation.schedule import TrainingSettings
+from assets.distillation.share_paths import counted_answers, share_error, share_path, teacher_paths
 from assets.distillation.stacking import StackedPanel, stack_panel, start_stack, with_identity
 from assets.distillation.training_set import TrainingSet
 from model.lsm.config import LSMConfig
 from model.lsm.lsm import LSM
 from model.lsm.state import State
 
-Progress = Callable[[str], None]
-ANCHOR_WEIGHTS = tuple(number / 10 for number in range(11))
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a student is trained.
-
-    Attributes:
-        travel: peak learning rate × number of optimiser steps, so that short trainings take larger steps.
-        largest_learning_rate: bound on the peak learning rate.
-        windows: lengths of the windows, in timesteps, by stage; 0 is the whole scenario.
-        stage_ends: share of all epochs at which each stage ends, rising to 1.
-        identity_dropout: share of the identity's entries that are set to zero in each window, so that a student cannot
-            recognise single people of a small panel.
-        longest_gradient: timesteps after which the gradient is cut within a window.
-        evaluate_every: epochs between evaluations on the validation agents.
-        patience: share of all epochs without improvement after which training ends, in the last stage.
-    """
-
-    travel: float = 0.4
-    largest_learning_rate: float = 5e-3
-    weight_decay: float = 0.02
-    largest_gradient_norm: float = 1.0
-    windows: tuple[int, ...] = (1, 2, 4, 8, 0)
-    stage_ends: tuple[float, ...] = (0.15, 0.35, 0.6, 0.8, 1.0)
-    identity_dropout: float = 0.2
-    longest_gradient: int = 8
-    evaluate_every: int = 2
-    patience: float = 0.3
-    weights: LossWeights = field(default_factory=LossWeights)
+Tell = Callable[[str], None]
+DEFAULT_SETTINGS = TrainingSettings()
+VALIDATION_DRAWS = 2
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedStudent:
     """A student with the weights of its best epoch.
 
-    `curves` has a row per epoch and metric: epoch, metric, value. `anchor_weight`, 0 … 1, is how much of an agent's
-    observed answer at timestep 0 its later answers keep (see `losses.answer_offset`), as validation agents say.
+    `curves` has a row per epoch and metric: epoch, metric, value. How much of an agent's observed answer at timestep 0
+    its later answers keep, as validation agents say, is the model's `leaning.weight`.
     """
 
     model: LSM
     curves: pl.DataFrame
     best_epoch: int
     num_epochs: int
-    anchor_weight: float
+
+    @property
+    def anchor_weight(self) -> float:
+        """0 … 1, how much of the first answer's gap stays."""
+        return float(self.model.leaning.weight)
 
 
 def train_student(
@@ -86,8 +60,9 @@ def train_student(
     epochs: int,
     seed: int,
     config: LSMConfig,
-    progress: Progress | None = None,
-    settings: TrainingSettings = TrainingSettings(),
+    progress: Tell | None = None,
+    settings: TrainingSettings = DEFAULT_SETTINGS,
+    checkpoints: Path | None = None,
 ) -> TrainedStudent:
     """Fits a student to the training agents of the panel; the same arguments give the same bits on the same machine.
 
@@ -96,11 +71,14 @@ def train_student(
         epochs: passes over all rollouts.
         seed: fixes initial weights and noise.
         config: sizes of the student.
-        progress: told once per stage and evaluation.
+        progress: told once per evaluation.
         settings: how to train.
+        checkpoints: folder in which each epoch is kept, so that a training that was killed goes on from its last one
+            and ends with the same bits; None to keep nothing.
 
     Raises:
         ValueError: epochs is not positive.
+        CheckpointError: the checkpoint of this very training is damaged.
         FloatingPointError: the loss is not finite.
 
     Source: truncated backpropagation through time, Williams & Peng (1990); scheduled teacher forcing after Bengio et
@@ -108,131 +86,274 @@ def train_student(
     """
     if epochs < 1:
         raise ValueError(f"epochs is {epochs}; training needs 1 or more. Raise training_epochs of the recipe.")
+    tell = progress or (lambda _: None)
     stack = stack_panel(training_set)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = LSM(config)
-    noise = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings.largest_learning_rate, weight_decay=settings.weight_decay
-    )
-    is_training_N = stack.repeat(training_set.is_training_P)
-    is_validation_N = stack.repeat(training_set.is_validation_P)
-    rates = _learning_rates(settings, epochs, stack.num_timesteps)
-    curves: list[tuple[int, str, float]] = []
-    best = (math.inf, 0, copy.deepcopy(model.state_dict()), 1.0)
-    epoch, anchor_weight = 0, ANCHOR_WEIGHTS[-1]
-    for epoch in range(1, epochs + 1):
-        window = _window(settings, epoch, epochs, stack.num_timesteps)
-        for group in optimiser.param_groups:
-            group["lr"] = rates[epoch - 1]
-        losses = _train_epoch(model, stack, is_training_N, optimiser, window, anchor_weight >= 0.5, noise, settings)
-        curves += [(epoch, f"loss_{name}", value) for name, value in losses.items()]
+    training = _Training.begin(training_set, stack, epochs, seed, config, settings)
+    path = None
+    if checkpoints is not None:
+        key = training_key({"epochs": epochs, "seed": seed, "config": config, "settings": settings}, _data(training))
+        path = checkpoints / f"{key}.safetensors"
+        kept = read_progress(path)
+        if kept is not None:
+            training.restore(kept)
+            tell(f"going on after epoch {kept.epoch}/{epochs}")
+    while training.epoch < epochs and not training.has_ended:
+        training.next_epoch(tell)
+        if path is not None:
+            write_progress(path, training.progress())
+    return training.result()
+
+
+class _Training:
+    """The state of a training between two epochs."""
+
+    def __init__(
+        self,
+        stack: StackedPanel,
+        model: LSM,
+        seed: int,
+        epochs: int,
+        settings: TrainingSettings,
+        is_training_N: Tensor,
+        is_validation_N: Tensor,
+    ) -> None:
+        self.stack, self.model, self.epochs, self.settings = stack, model, epochs, settings
+        self.is_training_N, self.is_validation_N = is_training_N, is_validation_N
+        self.is_fitted_N = is_training_N | is_validation_N
+        self.noise = torch.Generator().manual_seed(seed)
+        self.optimiser = torch.optim.AdamW(
+            model.parameters(), lr=settings.largest_learning_rate, weight_decay=settings.weight_decay
+        )
+        self.rates = settings.learning_rates(epochs, stack.num_timesteps)
+        self.taught = teacher_paths(stack, is_training_N)
+        self.taught_all = teacher_paths(stack, self.is_fitted_N)
+        self.epoch, self.has_ended = 0, False
+        self.best_error, self.best_epoch = math.inf, 0
+        self.best = copy.deepcopy(model.state_dict())
+        self.curves: list[tuple[int, str, float]] = []
+
+    @classmethod
+    def begin(
+        cls,
+        training_set: TrainingSet,
+        stack: StackedPanel,
+        epochs: int,
+        seed: int,
+        config: LSMConfig,
+        settings: TrainingSettings,
+    ) -> "_Training":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = LSM(config)
+        is_training_N, is_validation_N = (
+            stack.repeat(mask_P) for mask_P in (training_set.is_training_P, training_set.is_validation_P)
+        )
+        return cls(stack, model, seed, epochs, settings, is_training_N, is_validation_N)
+
+    def next_epoch(self, tell: Tell) -> None:
+        """Trains one epoch; evaluates where it is time, and notes the best weights and whether training has ended."""
+        self.epoch += 1
+        epoch, epochs, settings = self.epoch, self.epochs, self.settings
+        window = settings.window(epoch, epochs, self.stack.num_timesteps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rates[epoch - 1]
+        losses = self._observed_pass(window)
+        if settings.has_drawn_people(epoch, epochs):
+            losses["drawn_shares"] = self._drawn_pass()
+        self.curves += [(epoch, f"loss_{name}", value) for name, value in losses.items()]
         if epoch % settings.evaluate_every and epoch < epochs:
-            continue
-        error, anchor_weight = free_running_error(model, stack, is_validation_N)
-        curves += [(epoch, "validation_tvd", error), (epoch, "anchor_weight", anchor_weight)]
-        if error < best[0]:
-            best = (error, epoch, copy.deepcopy(model.state_dict()), anchor_weight)
-        if progress is not None:
-            progress(f"epoch {epoch}/{epochs}, windows of {window}, validation TVD {error:.4f} (best {best[0]:.4f})")
-        if window == stack.num_timesteps and epoch - best[1] > settings.patience * epochs:
-            break
-    model.load_state_dict(best[2])
-    frame = pl.DataFrame(curves, schema={"epoch": pl.Int64, "metric": pl.String, "value": pl.Float64}, orient="row")
-    return TrainedStudent(model=model.eval(), curves=frame, best_epoch=best[1], num_epochs=epoch, anchor_weight=best[3])
+            return
+        tvd, anchor_weight = free_running_error(self.model, self.stack, self.is_validation_N)
+        self.model.leaning.weight.fill_(anchor_weight)
+        self._measure_leanings()
+        shares = self._drawn_error()
+        self.curves += [
+            (epoch, "validation_tvd", tvd),
+            (epoch, "validation_shares", shares),
+            (epoch, "anchor_weight", anchor_weight),
+        ]
+        if tvd + shares < self.best_error:
+            self.best_error, self.best_epoch = tvd + shares, epoch
+            self.best = copy.deepcopy(self.model.state_dict())
+        terms = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        tell(
+            f"epoch {epoch}/{epochs}, windows of {window}, validation TVD {tvd:.4f}, shares {shares:.4f} "
+            f"(best epoch {self.best_epoch}); losses: {terms}"
+        )
+        self.has_ended = self._is_out_of_patience()
 
+    def result(self) -> TrainedStudent:
+        """The student with its best weights."""
+        self.model.load_state_dict(self.best)
+        schema = {"epoch": pl.Int64, "metric": pl.String, "value": pl.Float64}
+        return TrainedStudent(
+            model=self.model.eval(),
+            curves=pl.DataFrame(self.curves, schema=schema, orient="row"),
+            best_epoch=self.best_epoch,
+            num_epochs=self.epoch,
+        )
 
-def free_run(model: LSM, stack: StackedPanel) -> Window:
-    """The student's own rollout of all timesteps, from the teacher's channels at timestep 0; no gradient."""
-    with torch.no_grad():
-        state = start_stack(model, stack, stack.channels_TNK[0])
-        states, saliences = [state], [torch.zeros_like(state.conviction_N)]
+    def progress(self) -> Progress:
+        """What `restore` needs."""
+        return Progress(
+            epoch=self.epoch,
+            model=self.model.state_dict(),
+            best=self.best,
+            optimiser={
+                f"{number}/{name}": value
+                for number, entry in self.optimiser.state_dict()["state"].items()
+                for name, value in entry.items()
+            },
+            noise=self.noise.get_state(),
+            best_error=self.best_error,
+            best_epoch=self.best_epoch,
+            curves=self.curves,
+        )
+
+    def restore(self, kept: Progress) -> None:
+        """Takes up where a training of the same arguments stood."""
+        self.model.load_state_dict(kept.model)
+        self.best = dict(kept.best)
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in kept.optimiser.items():
+            number, name = key.split("/", 1)
+            state.setdefault(int(number), {})[name] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+        self.noise.set_state(kept.noise)
+        self.epoch, self.curves = kept.epoch, list(kept.curves)
+        self.best_error, self.best_epoch = kept.best_error, kept.best_epoch
+        if not self.epoch % self.settings.evaluate_every:
+            self.has_ended = self._is_out_of_patience()
+
+    def _is_out_of_patience(self) -> bool:
+        window = self.settings.window(self.epoch, self.epochs, self.stack.num_timesteps)
+        waited = self.epoch - self.best_epoch
+        return window == self.stack.num_timesteps and waited > self.settings.patience * self.epochs
+
+    def _observed_pass(self, window: int) -> dict[str, float]:
+        """One pass over all timesteps from what was observed, with one optimiser step per stretch of gradient."""
+        model, stack, settings = self.model.train(), self.stack, self.settings
+        sums: dict[str, float] = {}
+        num_steps = 0
+        observed = start_stack(model, stack, stack.channels_TNK[0])
+        is_anchored = float(model.leaning.weight) >= 0.5
+        offsets = [is_anchored * answer_offset(model, observed, asked).detach() for asked in stack.questions]
+        state = self._drop_identity(observed)
+        states, saliences, first = [state], [torch.zeros_like(state.conviction_N)], 0
         for timestep in range(1, stack.num_timesteps + 1):
             state, perception = model.advance(state, stack.graph, stack.timeline, timestep)
             states.append(state)
             saliences.append(perception.salience_N)
-        return window_of(0, states, saliences)
+            is_window_end = timestep % window == 0 or timestep == stack.num_timesteps
+            if not is_window_end and timestep - first < settings.longest_gradient:
+                continue
+            losses = window_losses(model, stack, window_of(first, states, saliences), self.is_training_N, offsets)
+            if first == 0:
+                losses["initial"] = self._initial_loss()
+            self._descend(losses)
+            for name, loss in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(loss.detach())
+            num_steps += 1
+            state = self._drop_identity(with_identity(model, stack, state.detach()))
+            if is_window_end:
+                state = force_channels(state, stack.channels_TNK[timestep])
+            states, saliences, first = [], [], timestep + 1
+        return {name: value / (1 if name == "initial" else num_steps) for name, value in sums.items()}
 
+    def _drawn_pass(self) -> float:
+        """One pass over all timesteps of people drawn from their attributes; the mean loss."""
+        model, stack = self.model.train(), self.stack
+        people = draw_people(model, stack, self._next_seed())
+        leanings = drawn_leanings(model, people, stack)
+        state = start_stack(model, stack, None, people.channels_NK)
+        states, saliences, first = [state], [torch.zeros_like(state.conviction_N)], 0
+        losses: list[float] = []
+        start: list[Tensor] = []
+        for timestep in range(1, stack.num_timesteps + 1):
+            state, perception = model.advance(state, stack.graph, stack.timeline, timestep)
+            states.append(state)
+            saliences.append(perception.salience_N)
+            if timestep < stack.num_timesteps and timestep - first < self.settings.longest_gradient:
+                continue
+            window = window_of(first, states, saliences)
+            if first == 0:
+                start = self._shares_at_start(drawn_answers(model, window, people, stack))
+            loss = drawn_shares_loss(model, stack, window, leanings, start, self.taught, self.is_training_N)
+            self._descend({"drawn_shares": loss})
+            losses.append(float(loss.detach()))
+            state = with_identity(model, stack, state.detach())
+            states, saliences, first = [], [], timestep + 1
+        return sum(losses) / len(losses)
 
-def free_running_error(model: LSM, stack: StackedPanel, counts_N: Tensor) -> tuple[float, float]:
-    """Mean TVD between student and teacher from timestep 1 on, and the anchor weight at which it is lowest.
+    def _shares_at_start(self, answers: Sequence[Tensor]) -> list[Tensor]:
+        stack = self.stack
+        return [
+            share_path(
+                answer_TMO[:1],
+                counted_answers(asked, self.is_training_N)[:1],
+                stack.scenario_of(asked.agents_M),
+                stack.num_copies,
+            ).mean_TSO[0]
+            for asked, answer_TMO in zip(stack.questions, answers, strict=True)
+        ]
 
-    Args:
-        model: the student.
-        stack: the teacher's answers.
-        counts_N: bool, agents that count.
-    """
-    with torch.no_grad():
-        start = start_stack(model, stack, stack.channels_TNK[0])
-        window = free_run(model, stack)
-        errors = torch.zeros(len(ANCHOR_WEIGHTS))
-        num_known = 0
-        for asked in stack.questions:
-            target_TMO = asked.probability_TMO[1:]
-            is_known_TM = counts_N[asked.agents_M] & ~target_TMO.isnan().any(2)
-            logits_TMO, offset_MO = read_logits(model, window, asked)[1:], answer_offset(model, start, asked)
-            num_known += int(is_known_TM.sum())
-            for number, weight in enumerate(ANCHOR_WEIGHTS):
-                gap_TM = ((logits_TMO + weight * offset_MO).softmax(2) - target_TMO).abs().sum(2) / 2
-                errors[number] += gap_TM[is_known_TM].sum()
-    best = int(errors.argmin())
-    return float(errors[best]) / max(1, num_known), ANCHOR_WEIGHTS[best]
+    def _drawn_error(self) -> float:
+        """How far the shares of drawn people are from the teacher's, among all agents that are not held out."""
+        stack, counts_N = self.stack, self.is_fitted_N
+        errors = []
+        answers: list[list[Tensor]] = []
+        with torch.no_grad():
+            for draw in range(VALIDATION_DRAWS):
+                people = draw_people(self.model, stack, draw)
+                window = drawn_run(self.model, stack, people, stack.num_timesteps)
+                answers.append(drawn_answers(self.model, window, people, stack))
+            for number, asked in enumerate(stack.questions):
+                mean_TMO = torch.stack([drawn[number] for drawn in answers]).mean(0)
+                is_known_TM = counted_answers(asked, counts_N)
+                ours = share_path(mean_TMO, is_known_TM, stack.scenario_of(asked.agents_M), stack.num_copies)
+                errors.append(share_error(ours, self.taught_all[number]))
+        return sum(errors) / len(errors)
 
+    def _measure_leanings(self) -> None:
+        """Measures the gaps that observed channels leave to first answers, among agents that are not held out."""
+        model, stack = self.model, self.stack
+        with torch.no_grad():
+            start = start_stack(model, stack, stack.channels_TNK[0])
+            gaps = [
+                (asked.question, answer_offset(model, start, asked)[counted_answers(asked, self.is_fitted_N)[0]])
+                for asked in stack.questions
+            ]
+            model.leaning.measure(gaps)
 
-def _window(settings: TrainingSettings, epoch: int, epochs: int, num_timesteps: int) -> int:
-    """Length of the epoch's windows, in timesteps."""
-    stage = next(number for number, end in enumerate(settings.stage_ends) if epoch <= end * epochs)
-    return settings.windows[stage] or num_timesteps
+    def _initial_loss(self) -> Tensor:
+        people = draw_people(self.model, self.stack, self._next_seed())
+        typical = start_stack(self.model, self.stack, None)
+        drawn = start_stack(self.model, self.stack, None, people.channels_NK)
+        leanings = drawn_leanings(self.model, people, self.stack)
+        return initial_loss(self.model, self.stack, typical, drawn, leanings, self.is_training_N)
 
+    def _next_seed(self) -> int:
+        return int(torch.randint(2**40, (1,), generator=self.noise))
 
-def _learning_rates(settings: TrainingSettings, epochs: int, num_timesteps: int) -> list[float]:
-    """Learning rate by epoch: a short rise to the peak, then half a cosine down to a tenth of it."""
-    windows = [_window(settings, epoch, epochs, num_timesteps) for epoch in range(1, epochs + 1)]
-    num_steps = sum(math.ceil(num_timesteps / min(window, settings.longest_gradient)) for window in windows)
-    peak = min(settings.largest_learning_rate, settings.travel / max(1, num_steps))
-    rises = [min(1.0, epoch / max(1.0, 0.05 * epochs)) for epoch in range(1, epochs + 1)]
-    falls = [0.1 + 0.45 * (1 + math.cos(math.pi * epoch / epochs)) for epoch in range(1, epochs + 1)]
-    return [peak * rise * fall for rise, fall in zip(rises, falls, strict=True)]
+    def _drop_identity(self, state: State) -> State:
+        """Inverted dropout of the identity, Srivastava et al. (2014), section 10."""
+        share = self.settings.identity_dropout
+        is_kept_NZ = torch.rand(state.identity_NZ.shape, generator=self.noise) >= share
+        return replace(state, identity_NZ=state.identity_NZ * is_kept_NZ / (1 - share))
 
-
-def _train_epoch(
-    model: LSM,
-    stack: StackedPanel,
-    counts_N: Tensor,
-    optimiser: torch.optim.Optimizer,
-    window: int,
-    is_anchored: bool,
-    noise: torch.Generator,
-    settings: TrainingSettings,
-) -> dict[str, float]:
-    """One pass over all timesteps, with one optimiser step per stretch of gradient; mean losses of the pass."""
-    model.train()
-    sums: dict[str, float] = {}
-    num_steps = 0
-    state = start_stack(model, stack, stack.channels_TNK[0])
-    offsets = [is_anchored * answer_offset(model, state, asked).detach() for asked in stack.questions]
-    state = _drop_identity(state, settings.identity_dropout, noise)
-    states, saliences, first = [state], [torch.zeros_like(state.conviction_N)], 0
-    for timestep in range(1, stack.num_timesteps + 1):
-        state, perception = model.advance(state, stack.graph, stack.timeline, timestep)
-        states.append(state)
-        saliences.append(perception.salience_N)
-        is_window_end = timestep % window == 0 or timestep == stack.num_timesteps
-        if not is_window_end and timestep - first < settings.longest_gradient:
-            continue
-        losses = window_losses(model, stack, window_of(first, states, saliences), counts_N, offsets)
-        if first == 0:
-            losses["initial"] = _initial_loss(model, stack, counts_N, noise)
-        _descend(model, optimiser, losses, settings)
-        for name, loss in losses.items():
-            sums[name] = sums.get(name, 0.0) + float(loss.detach())
-        num_steps += 1
-        state = _drop_identity(with_identity(model, stack, state.detach()), settings.identity_dropout, noise)
-        if is_window_end:
-            state = force_channels(state, stack.channels_TNK[timestep])
-        states, saliences, first = [], [], timestep + 1
-    return {name: value / (1 if name == "initial" else num_steps) for name, value in sums.items()}
+    def _descend(self, losses: dict[str, Tensor]) -> None:
+        weights = self.settings.weights
+        total = sum((getattr(weights, name) * loss for name, loss in losses.items()), start=torch.zeros(()))
+        if not bool(torch.isfinite(total)):
+            found = ", ".join(f"{name} {float(loss.detach()):.3g}" for name, loss in losses.items())
+            raise FloatingPointError(
+                f"The training loss is not finite ({found}). Lower largest_learning_rate, or check the channels of the "
+                "traces."
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.largest_gradient_norm)
+        self.optimiser.step()
 
 
 def force_channels(state: State, channels_NK: Tensor) -> State:
@@ -240,29 +361,19 @@ def force_channels(state: State, channels_NK: Tensor) -> State:
     return replace(state, channels_NK=torch.where(channels_NK.isnan(), state.channels_NK, channels_NK))
 
 
-def _drop_identity(state: State, share: float, noise: torch.Generator) -> State:
-    """Inverted dropout of the identity, Srivastava et al. (2014), section 10."""
-    is_kept_NZ = torch.rand(state.identity_NZ.shape, generator=noise) >= share
-    return replace(state, identity_NZ=state.identity_NZ * is_kept_NZ / (1 - share))
-
-
-def _initial_loss(model: LSM, stack: StackedPanel, counts_N: Tensor, noise: torch.Generator) -> Tensor:
-    noise_NK = torch.randn(stack.channels_TNK[0].shape, generator=noise)
-    typical, drawn = start_stack(model, stack, None), start_stack(model, stack, None, noise_NK)
-    return initial_loss(model, stack, typical, drawn, counts_N)
-
-
-def _descend(
-    model: LSM, optimiser: torch.optim.Optimizer, losses: dict[str, Tensor], settings: TrainingSettings
-) -> None:
-    total = sum((getattr(settings.weights, name) * loss for name, loss in losses.items()), start=torch.zeros(()))
-    if not bool(torch.isfinite(total)):
-        found: Sequence[str] = [f"{name} {float(loss.detach()):.3g}" for name, loss in losses.items()]
-        raise FloatingPointError(
-            f"The training loss is not finite ({', '.join(found)}). Lower largest_learning_rate, or check the channels "
-            "of the traces."
-        )
-    optimiser.zero_grad(set_to_none=True)
-    total.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.largest_gradient_norm)
-    optimiser.step()
+def _data(training: _Training) -> dict[str, Tensor]:
+    """Every tensor that a training reads."""
+    stack = training.stack
+    found = {"is_training": training.is_training_N, "is_validation": training.is_validation_N}
+    for place, record in (("stack", stack), ("graph", stack.graph), ("timeline", stack.timeline)):
+        for field in fields(record):
+            value = getattr(record, field.name)
+            if isinstance(value, Tensor):
+                found[f"{place}.{field.name}"] = value
+    for number, asked in enumerate(stack.questions):
+        found |= {f"question{number}.agents": asked.agents_M, f"question{number}.answers": asked.probability_TMO}
+        found |= {
+            f"question{number}.{name}": getattr(asked.question, name)
+            for name in ("embedding_D", "option_embeddings_OD", "option_scores_O")
+        }
+    return found

@@ -87,4 +87,4 @@ def _roll_out(model: LSM, inputs: RolloutInputs) -> list[Tensor]:
         counted_N=inputs.counted_N,
         agents_per_block=AGENTS_PER_BLOCK,
     )
-    return [model.readout(state, question)[inputs.counted_N].double().mean(0) for question in inputs.questions]
+    return [answer_NO[inputs.counted_N].double().mean(0) for answer_NO in model.answers(state, inputs.questions)]

@@ -152,9 +152,9 @@ def rollout_steps(model: LSM, inputs: RolloutInputs) -> Iterator[tuple[StepRecor
     watch = TriggerWatch(inputs.triggers, inputs.questions, inputs.timeline)
     timeline = inputs.timeline
     with torch.no_grad():
-        noise_NK = standard_normal(inputs.seed, inputs.agent_id_N, model.config.num_channels)
+        noise_NR = standard_normal(inputs.seed, inputs.agent_id_N, model.noise_size(inputs.questions))
         state = model.initial_state(
-            inputs.attributes_NA, None, noise_NK.to(inputs.attributes_NA.device), questions=inputs.questions
+            inputs.attributes_NA, None, noise_NR.to(inputs.attributes_NA.device), questions=inputs.questions
         )
         entry = model.describe(state, None, timeline, 0, inputs.questions)
     yield entry, state

@@ -70,7 +70,8 @@ class Topic(nn.Module):
 class InitialState(nn.Module):
     """Channels and latent before any event, from identity and topic.
 
-    Channels are tanh(location + scale · noise): what attributes do not explain about a person is drawn.
+    Channels are tanh(location + L · noise) with a lower triangular L: what attributes do not explain about a person is
+    drawn, and channels that go together in people go together in the draw.
     """
 
     def __init__(self, config: LSMConfig) -> None:
@@ -80,11 +81,27 @@ class InitialState(nn.Module):
         self.channels = DenseBlock(width + config.topic_dim, config.hidden_dim, config.num_channels)
         self.latent = DenseBlock(width + config.num_channels, config.hidden_dim, config.latent_dim)
         self.raw_scale_K = nn.Parameter(torch.full((config.num_channels,), -2.0))
+        self.mixing_KK = nn.Parameter(torch.zeros(config.num_channels, config.num_channels))
 
     @property
     def scale_K(self) -> Tensor:
-        """Spread of the residual noise before the tanh, above 0."""
+        """Diagonal of `factor_KK`: spread of a channel's own noise before the tanh, above 0."""
         return nn.functional.softplus(self.raw_scale_K)
+
+    @property
+    def factor_KK(self) -> Tensor:
+        """Lower triangular factor of the residuals' covariance before the tanh."""
+        return torch.diag(self.scale_K) + torch.tril(self.mixing_KK, -1)
+
+    def residual(self, noise_NK: Tensor) -> Tensor:
+        """Residuals with the covariance of `factor_KK` from standard normal numbers, [N, K].
+
+        Summed channel by channel, so that an agent's bits do not depend on who is drawn with it.
+        """
+        factor_KK, residual_NK = self.factor_KK, torch.zeros_like(noise_NK)
+        for channel, noise_N in enumerate(noise_NK.unbind(1)):
+            residual_NK = residual_NK + noise_N[:, None] * factor_KK[:, channel]
+        return residual_NK
 
     def locate(self, identity_NZ: Tensor, topic_P: Tensor) -> Tensor:
         """Location of the channels before the tanh, [N, K]."""

@@ -15,6 +15,7 @@ from model.lsm.dense import GatedMemory
 from model.lsm.exposure import Exposure
 from model.lsm.identity import Identity, InitialState, Topic
 from model.lsm.inputs import InputError, Question, SocialGraph, StepRecord, Timeline
+from model.lsm.leaning import Leaning, answer_gap, noise_size
 from model.lsm.memory import Appraisal, EpisodicMemory, no_episodes
 from model.lsm.readout import Readout
 from model.lsm.social import SocialAttention
@@ -50,27 +51,36 @@ class LSM(nn.Module):
         self.memory = GatedMemory(num_messages, config.memory_dim)
         self.expression = Expression(config)
         self.readout_head = Readout(config)
+        self.leaning = Leaning()
 
     @property
     def num_parameters(self) -> int:
         """Trainable numbers."""
         return sum(parameter.numel() for parameter in self.parameters())
 
+    def noise_size(self, questions: Sequence[Question]) -> int:
+        """Standard normal numbers per agent that a drawn initial state takes: channels, then leanings."""
+        return self.config.num_channels + noise_size(questions)
+
     def initial_state(
         self,
         attributes_NA: Tensor,
         observed_channels_NK: Tensor | None = None,
-        noise_NK: Tensor | None = None,
+        noise_NR: Tensor | None = None,
         *,
         questions: Sequence[Question] = (),
+        observed_answers: Sequence[Tensor] | None = None,
     ) -> State:
         """The state before any event.
 
         Args:
             attributes_NA: int64 codes.
             observed_channels_NK: −1 … 1, used where given; NaN where the student shall fill in.
-            noise_NK: standard normal numbers for what attributes do not explain; None for the typical agent.
+            noise_NR: `noise_size(questions)` standard normal numbers for what attributes do not explain; None for the
+                typical agent.
             questions: what the scenario asks; they set the topic.
+            observed_answers: known first answers [N, O] per question; rows of NaN where the leaning shall be drawn, or
+                zero without noise.
 
         Raises:
             InputError: codes, observations or noise do not fit.
@@ -78,11 +88,17 @@ class LSM(nn.Module):
         identity_NZ = self.identity(attributes_NA)
         topic_P = self.topic(questions)
         location_NK = self.initial.locate(identity_NZ, topic_P)
-        for name, given_NK in (("observed_channels_NK", observed_channels_NK), ("noise_NK", noise_NK)):
-            if given_NK is not None and given_NK.shape != location_NK.shape:
-                raise InputError(f"{name} has shape {list(given_NK.shape)}; allowed: {list(location_NK.shape)}.")
-        if noise_NK is not None:
-            location_NK = location_NK + self.initial.scale_K * noise_NK.to(location_NK)
+        num_agents = len(attributes_NA)
+        shapes = {
+            "observed_channels_NK": (observed_channels_NK, list(location_NK.shape)),
+            "noise_NR": (noise_NR, [num_agents, self.noise_size(questions)]),
+        }
+        for name, (given, shape) in shapes.items():
+            if given is not None and list(given.shape) != shape:
+                raise InputError(f"{name} has shape {list(given.shape)}; allowed: {shape}.")
+        if noise_NR is not None:
+            noise_NR = noise_NR.to(location_NK)
+            location_NK = location_NK + self.initial.residual(noise_NR[:, : self.config.num_channels])
         channels_NK = torch.tanh(location_NK)
         if observed_channels_NK is not None:
             if bool((observed_channels_NK.abs() > 1).any()):
@@ -91,7 +107,7 @@ class LSM(nn.Module):
             channels_NK = torch.where(observed_NK.isnan(), channels_NK, observed_NK)
         latent_NU = self.initial.complete(identity_NZ, topic_P, channels_NK)
         conviction_N, expression_NX = self.expression(channels_NK, latent_NU)
-        num_agents = len(attributes_NA)
+        leaning_NA = self._leaning(channels_NK, latent_NU, noise_NR, questions, observed_answers)
         return State(
             identity_NZ=identity_NZ,
             topic_P=topic_P,
@@ -100,8 +116,37 @@ class LSM(nn.Module):
             memory_NS=channels_NK.new_zeros(num_agents, self.config.memory_dim),
             conviction_N=conviction_N,
             expression_NX=expression_NX,
+            leaning_NA=leaning_NA,
             episodes=no_episodes(num_agents, self.episodic.num_slots, channels_NK),
         )
+
+    def _leaning(
+        self,
+        channels_NK: Tensor,
+        latent_NU: Tensor,
+        noise_NR: Tensor | None,
+        questions: Sequence[Question],
+        observed_answers: Sequence[Tensor] | None,
+    ) -> Tensor:
+        num_options = [question.num_options for question in questions]
+        if not questions:
+            return channels_NK.new_zeros(len(channels_NK), 0)
+        if noise_NR is None:
+            leaning_NA = channels_NK.new_zeros(len(channels_NK), sum(num_options))
+        else:
+            leaning_NA = self.leaning.draw_all(questions, noise_NR[:, self.config.num_channels :])
+        if observed_answers is None:
+            return leaning_NA
+        found = [list(answer_NO.shape) for answer_NO in observed_answers]
+        allowed = [[len(channels_NK), number] for number in num_options]
+        if found != allowed:
+            raise InputError(f"observed_answers have shapes {found}; allowed: {allowed}, one per question.")
+        known = []
+        for question, answer_NO in zip(questions, observed_answers, strict=True):
+            gap_NO = answer_gap(answer_NO.to(channels_NK), self.readout_head(channels_NK, latent_NU, question))
+            known.append(torch.where(answer_NO.isnan(), torch.nan, self.leaning.weight * gap_NO))
+        known_NA = torch.cat(known, 1)
+        return torch.where(known_NA.isnan(), leaning_NA, known_NA)
 
     def step(
         self,
@@ -204,9 +249,7 @@ class LSM(nn.Module):
             latent_NU=state.latent_NU,
             conviction_N=state.conviction_N,
             expression_NX=state.expression_NX,
-            option_probabilities=[
-                self.readout(state, question, agents_per_block=agents_per_block) for question in questions
-            ],
+            option_probabilities=self.answers(state, questions, agents_per_block=agents_per_block),
             exposed_N=perception.exposed_N,
             salience_N=perception.salience_N,
             episode_event_N=perception.episode_event_N,
@@ -215,8 +258,34 @@ class LSM(nn.Module):
             active_V=timeline.active(timestep),
         )
 
+    def answers(
+        self, state: State, questions: Sequence[Question], *, agents_per_block: int | None = None
+    ) -> list[Tensor]:
+        """Probabilities [N, O] of the scenario's questions, agents' leanings included; rows sum to one.
+
+        Args:
+            state: the state.
+            questions: those that the initial state was made for, in that order; any questions where it was made for
+                none, since no leanings are known then.
+            agents_per_block: agents computed together, to bound memory.
+
+        Raises:
+            InputError: the state has leanings on other questions.
+        """
+        logits = [self.readout_logits(state, question, agents_per_block=agents_per_block) for question in questions]
+        num_options = [question.num_options for question in questions]
+        if not questions or not state.leaning_NA.shape[1]:
+            return [torch.softmax(logits_NO, 1) for logits_NO in logits]
+        if sum(num_options) != state.leaning_NA.shape[1]:
+            raise InputError(
+                f"The questions have {sum(num_options)} options in all; allowed: {state.leaning_NA.shape[1]}, those of "
+                "the questions that the initial state was made for. Ask others with `readout`."
+            )
+        leanings = state.leaning_NA.split(num_options, 1)
+        return [torch.softmax(logits_NO + own_NO, 1) for logits_NO, own_NO in zip(logits, leanings, strict=True)]
+
     def readout(self, state: State, question: Question, *, agents_per_block: int | None = None) -> Tensor:
-        """Probabilities of the question's options, [N, O]; rows sum to one."""
+        """Probabilities of any question's options without leanings, [N, O]; rows sum to one."""
         return torch.softmax(self.readout_logits(state, question, agents_per_block=agents_per_block), dim=1)
 
     def readout_logits(self, state: State, question: Question, *, agents_per_block: int | None = None) -> Tensor:

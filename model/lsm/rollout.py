@@ -27,6 +27,7 @@ def rollout(
     seed: int,
     record: Callable[[StepRecord], None] | None = None,
     observed_channels_NK: Tensor | None = None,
+    observed_answers: Sequence[Tensor] | None = None,
     agent_id_N: Tensor | None = None,
     counted_N: Tensor | None = None,
     agents_per_block: int | None = None,
@@ -48,6 +49,7 @@ def rollout(
         seed: 0 or more; fixes the initial noise.
         record: called with timesteps 0 (initial state) … num_timesteps, as they are computed.
         observed_channels_NK: known channels at timestep 0; NaN where unknown.
+        observed_answers: known first answers [N, O] per question; rows of NaN where unknown.
         agent_id_N: int64, ids that the agents' noise goes by; None for 0 … N − 1.
         counted_N: bool, agents whose answers count towards triggers; None for all.
         agents_per_block: agents computed together, to bound memory.
@@ -67,8 +69,10 @@ def rollout(
     watch = TriggerWatch(triggers, questions, timeline)
     if agent_id_N is None:
         agent_id_N = torch.arange(len(attributes_NA))
-    noise_NK = standard_normal(seed, agent_id_N, model.config.num_channels).to(attributes_NA.device)
-    state = model.initial_state(attributes_NA, observed_channels_NK, noise_NK, questions=questions)
+    noise_NR = standard_normal(seed, agent_id_N, model.noise_size(questions)).to(attributes_NA.device)
+    state = model.initial_state(
+        attributes_NA, observed_channels_NK, noise_NR, questions=questions, observed_answers=observed_answers
+    )
     perception = None
     for timestep in range(num_timesteps + 1):
         if timestep > 0:

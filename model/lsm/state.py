@@ -1,6 +1,7 @@
 """The state of every agent between two timesteps, and what a timestep did to it.
 
-Legend: N agents, Z identity, P topic, K channels, U latent, S memory, X expression, M episode slots.
+Legend: N agents, Z identity, P topic, K channels, U latent, S memory, X expression, M episode slots, A options of all
+questions.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,6 +45,8 @@ class State:
         memory_NS: running summary of what was taken in, −1 … 1.
         conviction_N: 0 … 1.
         expression_NX: what agents broadcast, −1 … 1.
+        leaning_NA: what an agent's own leaning adds to the log-odds of each option of the scenario's questions, one
+            question after the other; static. No columns where no question was known at the start.
         episodes: remembered episodes.
     """
 
@@ -54,6 +57,7 @@ class State:
     memory_NS: Tensor
     conviction_N: Tensor
     expression_NX: Tensor
+    leaning_NA: Tensor
     episodes: Episodes
 
     @property

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from validation.contracts.table import NOT_NEGATIVE, TableContract, column, one_of, sums_to_one
+from validation.contracts.table import FRACTION, NOT_NEGATIVE, TableContract, column, one_of, sums_to_one
 
 AXIS_PROBES = TableContract(
     name="axis_probes",
@@ -33,6 +33,7 @@ HELD_OUT_PREDICTIONS = TableContract(
                 (
                     "lsm",
                     "lsm_unanchored",
+                    "lsm_simulated",
                     "lsm_no_graph",
                     "persistence",
                     "uniform",
@@ -54,4 +55,26 @@ HELD_OUT_PREDICTIONS = TableContract(
     rules=(sums_to_one("option_probabilities"), sums_to_one("teacher_probabilities")),
 )
 
-CONTRACTS = (HELD_OUT_PREDICTIONS, AXIS_PROBES)
+SIMULATED_SHARES = TableContract(
+    name="simulated_shares",
+    group="distillation",
+    row="scenario × question × option × timestep × part of the panel",
+    columns={
+        "scenario_id": column(pl.String, "scenario"),
+        "question_id": column(pl.String, "question"),
+        "option": column(pl.String, "option"),
+        "timestep": column(pl.Int32, "timestep, 0 before any event", NOT_NEGATIVE),
+        "split": column(pl.String, "agents of the panel whose places are taken", one_of(("held_out", "fitted"))),
+        "teacher_share": column(pl.Float64, "mean probability, the teacher's", FRACTION),
+        "student_share": column(pl.Float64, "the same of people drawn by their attributes, mean of draws", FRACTION),
+        "student_lower": column(pl.Float64, "2.5 % quantile of the draws", FRACTION),
+        "student_upper": column(pl.Float64, "97.5 % quantile of the draws", FRACTION),
+        "teacher_spread": column(pl.Float64, "standard deviation of probabilities between agents", NOT_NEGATIVE),
+        "student_spread": column(pl.Float64, "the same of drawn people, mean of draws", NOT_NEGATIVE),
+        "num_agents": column(pl.Int64, "agents whose answers are known", NOT_NEGATIVE),
+        "model_version": column(pl.Int64, "registered version of the student", NOT_NEGATIVE),
+    },
+    key=("scenario_id", "question_id", "option", "timestep", "split"),
+)
+
+CONTRACTS = (HELD_OUT_PREDICTIONS, SIMULATED_SHARES, AXIS_PROBES)

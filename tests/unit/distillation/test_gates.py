@@ -3,13 +3,15 @@
 import polars as pl
 import pytest
 
-from assets.distillation.gates import evaluate_gates, has_passed_gates, mean_tvd_by_agent
+from assets.distillation.gates import REQUIRED, evaluate_gates, has_passed_gates, mean_tvd_by_agent
 
 TEACHER = [1.0, 0.0]
 
 
 def _held_out(misses: dict[str, list[float]]) -> pl.DataFrame:
-    """Predictions whose TVD to the teacher is the number given, per model and agent."""
+    """Predictions whose TVD to the teacher is the number given, per model and agent; 0.9 for required ones left out."""
+    num_agents = len(next(iter(misses.values())))
+    misses = dict.fromkeys(REQUIRED, [0.9] * num_agents) | misses
     return pl.DataFrame(
         [
             {
@@ -28,7 +30,7 @@ def test_a_clear_win_passes_and_excludes_zero() -> None:
     gates = evaluate_gates(
         _held_out({"lsm": [0.1, 0.2, 0.1], "lsm_no_graph": [0.2, 0.3, 0.2], "persistence": [0.4, 0.3, 0.2]})
     )
-    assert [gate.baseline for gate in gates] == ["lsm_no_graph", "persistence"]
+    assert [gate.baseline for gate in gates] == list(REQUIRED)
     assert gates[0].difference == pytest.approx(-0.1)
     assert (gates[0].lower, gates[0].upper) == pytest.approx((-0.1, -0.1))
     assert gates[0].excludes_zero
@@ -49,6 +51,11 @@ def test_a_loss_to_a_required_baseline_fails() -> None:
     assert gates[0].verdict == "worse"
 
 
+@pytest.mark.parametrize("baseline", REQUIRED)
+def test_a_loss_to_any_required_baseline_fails(baseline: str) -> None:
+    assert not has_passed_gates(evaluate_gates(_held_out({"lsm": [0.3, 0.3], baseline: [0.2, 0.2]})))
+
+
 def test_a_loss_to_a_reported_baseline_does_not_matter_for_the_champion() -> None:
     gates = evaluate_gates(
         _held_out(
@@ -56,7 +63,7 @@ def test_a_loss_to_a_reported_baseline_does_not_matter_for_the_champion() -> Non
                 "lsm": [0.1, 0.1],
                 "lsm_no_graph": [0.2, 0.2],
                 "persistence": [0.5, 0.5],
-                "demographic_regression": [0.0, 0.0],
+                "uniform": [0.0, 0.0],
             }
         )
     )
@@ -70,5 +77,6 @@ def test_agents_count_alike_however_many_answers_they_gave() -> None:
 
 
 def test_a_missing_baseline_is_refused() -> None:
-    with pytest.raises(ValueError, match="no rows of persistence; found lsm, lsm_no_graph"):
-        evaluate_gates(_held_out({"lsm": [0.1], "lsm_no_graph": [0.1]}))
+    held_out = _held_out({"lsm": [0.1]}).filter(pl.col("model") != "persistence")
+    with pytest.raises(ValueError, match="no rows of persistence; found demographic_regression"):
+        evaluate_gates(held_out)

@@ -8,7 +8,7 @@ import torch
 
 from assets.distillation.axis_probes import probe_axes
 from assets.distillation.distil import Distilled
-from assets.distillation.registry import RegisteredStudent, register_student
+from assets.distillation.registry import RegisteredStudent, register_student, training_run
 from assets.students import RegistryError, load_student, read_student
 from validation.contracts import CONTRACTS
 
@@ -26,19 +26,19 @@ def tracking_uri(home: Path) -> str:
 
 
 def _register(distilled: Distilled, tracking_uri: str, home: Path) -> RegisteredStudent:
-    return register_student(
-        distilled,
-        tracking_uri=tracking_uri,
-        artifact_location=(home / "artifacts").as_uri(),
-        recipe={"name": "test", "training_epochs": 40},
-        data_versions={"agents": 2, "reasoning_traces": 5},
-    )
+    facts = {
+        "recipe": {"name": "test", "training_epochs": 40},
+        "data_versions": {"agents": 2, "reasoning_traces": 5},
+    }
+    with training_run(tracking_uri, (home / "artifacts").as_uri(), **facts) as run_id:
+        return register_student(distilled, run_id, tracking_uri=tracking_uri, **facts)
 
 
 @pytest.fixture(scope="module")
 def registered(distilled: Distilled, tracking_uri: str, home: Path) -> RegisteredStudent:
     """Version 1: a champion."""
-    return _register(distilled, tracking_uri, home)
+    passed = replace(distilled, gates=tuple(replace(gate, has_passed=True) for gate in distilled.gates))
+    return _register(passed, tracking_uri, home)
 
 
 def test_the_loaded_student_has_the_bits_of_the_trained(
@@ -88,6 +88,9 @@ def test_the_run_holds_parameters_curves_versions_and_the_card(
     assert run.data.params["recipe.training_epochs"] == "40"
     assert run.data.tags["data_version.reasoning_traces"] == "5"
     assert run.data.metrics["has_passed_gates"] == 1.0
+    assert run.info.status == "FINISHED"
+    assert {"environment.torch", "settings.travel", "config.latent_dim"} <= set(run.data.params)
+    assert any(name.startswith("system/") for name in run.data.metrics)
     curve = client.get_metric_history(registered.run_id, "lsm/validation_tvd")
     assert len(curve) == distilled.student.curves.filter(metric="validation_tvd").height
     card = client.get_model_version("lsm", str(registered.version)).description
