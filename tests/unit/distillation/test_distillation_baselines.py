@@ -84,7 +84,7 @@ def test_the_table_holds_every_answered_held_out_row_of_every_model(distilled: D
     for _, rows in held_out.group_by("model"):
         assert set(rows["agent_id"]) == held_out_ids
         assert rows.height == 2 * 5 * len(held_out_ids) - num_failed
-    assert held_out["model"].n_unique() == 7
+    assert held_out["model"].n_unique() == 8
     assert held_out["timestep"].min() == 1
 
 
