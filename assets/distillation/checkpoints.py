@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -80,10 +81,10 @@ def read_progress(path: Path) -> Progress | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads(file.metadata()["facts"])
+            facts: dict[str, Any] = json.loads(file.metadata()["facts"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         facts["curves"] = [(int(epoch), str(metric), float(value)) for epoch, metric, value in facts["curves"]]
-        groups = {
+        groups: dict[str, Any] = {
             name: {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
             for name, prefix in (("model", MODEL), ("best", BEST), ("optimiser", OPTIMISER))
         }

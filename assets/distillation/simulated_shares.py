@@ -70,8 +70,9 @@ def tabulate_shares(panel: DrawnPanel, training_set: TrainingSet, model_version:
         teacher_TPO = target.probability_TPO.numpy().astype(np.float64)
         for group, is_in_P in groups.items():
             teacher_TGO, drawn_DTGO = teacher_TPO[:, is_in_P], panel[key][:, :, is_in_P]
-            is_known_TG = ~np.isnan(teacher_TGO).any(axis=2)
-            for timestep, is_known_G in enumerate(is_known_TG):
+            is_known_TG = np.isfinite(teacher_TGO).min(axis=2)
+            for timestep in range(len(is_known_TG)):
+                is_known_G = is_known_TG[timestep]
                 if not is_known_G.any():
                     continue
                 known_GO = teacher_TGO[timestep, is_known_G]
@@ -112,7 +113,7 @@ def change_errors(panel: DrawnPanel, training_set: TrainingSet, weight_BP: np.nd
     student, persistence = [], []
     for key, _, target in each_question(training_set):
         teacher_TPO = target.probability_TPO.numpy().astype(np.float64)
-        is_known_TP = ~np.isnan(teacher_TPO).any(axis=2)
+        is_known_TP = np.isfinite(teacher_TPO).min(axis=2)
         changes = []
         for answers_TPO in (panel[key].mean(axis=0), teacher_TPO):
             both_TP = (is_known_TP & is_known_TP[0])[:, :, None]

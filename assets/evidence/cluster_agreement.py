@@ -5,7 +5,7 @@ held-out agents' rows are then assigned to the nearest centroid twice: by the te
 model's, at the same scenario, agent and timestep. Agreement of the two assignments is the adjusted Rand index, and
 normalised mutual information beside it; both are free of the clusters' names.
 
-    lsm_unanchored   the student's channels as simulations run it
+    lsm_simulated    the student's channels as simulations run it
     persistence      the teacher's own channels at timestep 0, carried forward
     noise floor      the teacher's redraws against its first draws, over all agents: no student can be asked for more
 
@@ -75,7 +75,7 @@ def cluster_rows(
     )
     again = channels.filter(pl.col("draw") > 0).select(*KEYS, pl.col("channels").alias("theirs"))
     pairs = {
-        "lsm_unanchored": judged.join(simulated, on=list(KEYS), how="inner", maintain_order="left"),
+        "lsm_simulated": judged.join(simulated, on=list(KEYS), how="inner", maintain_order="left"),
         "persistence": judged.join(start, on=["scenario_id", "agent_id"], how="inner", maintain_order="left"),
     }
     redraws = again.join(first, on=list(KEYS), how="inner", maintain_order="left")
@@ -123,7 +123,7 @@ def _scored(
 
 
 def _missing(reason: str) -> pl.DataFrame:
-    rows = [_row(metric, "lsm_unanchored", None, None, None, 0, reason) for metric in METRICS]
+    rows = [_row(metric, "lsm_simulated", None, None, None, 0, reason) for metric in METRICS]
     return pl.DataFrame(rows, schema=SCHEMA)
 
 

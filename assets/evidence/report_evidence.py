@@ -32,8 +32,9 @@ LIMITS = (
     "Survey rows may rest on respondents that the embedded teacher's response models have seen; they test whether "
     "distillation and synthesis kept the survey's answers, not whether new people would answer so.",
     "Ties are generated from published statistics, not observed; contagion in a scenario is an assumption.",
-    "The gates judge a student that knows each agent's first answer. Simulated agents have none, so the rows of "
-    "lsm_unanchored are the ones to read for the accuracy of a simulated individual.",
+    "Gates against baselines judge a student that knows each agent's first answer. Simulated people are drawn by their "
+    "attributes: rows of lsm_simulated tell the accuracy of a simulated individual, and the gates on changes, tails and "
+    "100 timesteps that of simulated shares.",
     "Effects are differences between two simulations. No figure here validates an effect against an experiment.",
 )
 
@@ -47,7 +48,8 @@ def student_section(query: Query, context: ReportContext) -> Section:
                 "TVD, JSD, W1, log loss, ECE and the subgroup gap are better when smaller; tail survival and "
                 "treatment-effect agreement when larger; the dispersion ratio is best at one. The noise floor is what "
                 "the teacher scores against its own redraws. Student and persistence start from the teacher's own "
-                "answer at timestep 0; lsm_unanchored is the student without that answer, as simulations run it."
+                "answer at timestep 0; lsm_unanchored is the student without that answer, and lsm_simulated knows "
+                "attributes, ties and events only, as simulations do."
             )
         )
         blocks.append(

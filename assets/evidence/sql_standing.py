@@ -22,6 +22,7 @@ EVIDENCE_TABLES = (
 BASELINES_OF = {
     "teacher_agreement": (
         "lsm_unanchored",
+        "lsm_simulated",
         "lsm_no_graph",
         "persistence",
         "demographic_regression",
@@ -118,7 +119,7 @@ def losing_rows(tables: tuple[str, ...]) -> str:
             "select 'reasoning clusters' as part, ours.metric as figure, ours.value as ours,\n"
             "       'loses to persistence' as verdict\n"
             "from teacher_agreement ours join teacher_agreement theirs using (metric, slice)\n"
-            "where ours.metric like 'cluster_%' and ours.model = 'lsm_unanchored' and theirs.model = 'persistence'\n"
+            "where ours.metric like 'cluster_%' and ours.model = 'lsm_simulated' and theirs.model = 'persistence'\n"
             "  and ours.value < theirs.value"
         )
     if "survey_calibration" in tables:

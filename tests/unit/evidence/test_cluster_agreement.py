@@ -51,7 +51,7 @@ def value_of(table: pl.DataFrame, model: str, column: str = "value") -> float:
 def test_the_same_reasons_agree_fully_and_the_floor_is_the_teachers_redraws() -> None:
     table = cluster_rows(traces(), simulated(0), HELD_OUT, 0)
 
-    assert value_of(table, "lsm_unanchored") == pytest.approx(1.0)
+    assert value_of(table, "lsm_simulated") == pytest.approx(1.0)
     assert value_of(table, "persistence") == pytest.approx(1.0)
     assert value_of(table, "persistence", "noise_floor") == pytest.approx(1.0)
     CONTRACTS["teacher_agreement"].validate(table)
@@ -60,7 +60,7 @@ def test_the_same_reasons_agree_fully_and_the_floor_is_the_teachers_redraws() ->
 def test_another_persons_reasons_agree_by_chance_only() -> None:
     table = cluster_rows(traces(), simulated(1), HELD_OUT, 0)
 
-    assert abs(value_of(table, "lsm_unanchored")) < 0.15
+    assert abs(value_of(table, "lsm_simulated")) < 0.15
     assert value_of(table, "persistence") == pytest.approx(1.0)
 
 

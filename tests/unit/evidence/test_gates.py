@@ -14,7 +14,7 @@ def agreement(lsm: float, persistence: float) -> pl.DataFrame:
         {
             "metric": "tvd",
             "slice": "all",
-            "model": ["lsm", "persistence", "demographic_regression", "lsm_unanchored"],
+            "model": ["lsm", "persistence", "demographic_regression", "lsm_simulated"],
             "value": [lsm, persistence, 0.3, 0.2],
             "noise_floor": 0.1,
         }
