@@ -33,8 +33,8 @@ LIMITS = (
     "distillation and synthesis kept the survey's answers, not whether new people would answer so.",
     "Ties are generated from published statistics, not observed; contagion in a scenario is an assumption.",
     "Gates against baselines judge a student that knows each agent's first answer. Simulated people are drawn by their "
-    "attributes: rows of lsm_simulated tell the accuracy of a simulated individual, and the gates on changes, tails and "
-    "100 timesteps that of simulated shares.",
+    "attributes: rows of lsm_simulated tell the accuracy of a simulated individual, and the gates on changes, tails "
+    "and 100 timesteps that of simulated shares.",
     "Effects are differences between two simulations. No figure here validates an effect against an experiment.",
 )
 
