@@ -79,6 +79,14 @@ TABLE_PLOTS: dict[str, TablePlot] = {
     "recorded_questions": TablePlot(counts("scale"), "scale", "questions"),
     "recorded_answers": TablePlot(counts("model"), "recorded model", "answers"),
     "held_out_predictions": TablePlot(counts("model"), "model", "predictions on held-out agents"),
+    "simulated_shares": TablePlot(
+        lambda table: table.group_by(x=pl.col("timestep"), series=pl.col("scenario_id")).agg(
+            y=(pl.col("student_share") - pl.col("teacher_share")).abs().mean()
+        ),
+        "timestep",
+        "mean gap between student's and teacher's shares",
+        "line",
+    ),
     "axis_probes": TablePlot(means("target", "r2", series="axis"), "target", "R² of one latent axis"),
     "trajectories": TablePlot(over_time("conviction", "engine"), "timestep", "mean conviction, 0 … 1", "line"),
     "episodes": TablePlot(
