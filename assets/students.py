@@ -139,6 +139,13 @@ def _find_version(client: "MlflowClient", alias_or_version: str | int | None) ->
     raise RegistryError(_nothing_found(client, f"alias {wanted}" if wanted else "champion or candidate"))
 
 
+def champion_version(tracking_uri: str) -> int | None:
+    """Version of the student that is champion; None while there is none."""
+    with open_registry(tracking_uri) as client:
+        champion = version_of_alias(client, CHAMPION)
+        return int(champion.version) if champion else None
+
+
 def version_of_alias(client: "MlflowClient", alias: str) -> "ModelVersion | None":
     from mlflow.exceptions import MlflowException
 

@@ -111,6 +111,30 @@ def teacher_serve(
 
 
 @app.command()
+def diff(
+    scenario: Annotated[str, typer.Argument(help="A simulated scenario.")],
+    other: Annotated[str, typer.Argument(help="The scenario to compare it with; both must ask the same question.")],
+    replicate: Annotated[int, typer.Option("--replicate", help="Replicate of both.")] = 0,
+) -> None:
+    """Compare two simulated scenarios agent by agent: shares, segments, flipped decisions, channels that moved."""
+    from orchestration.simulated import print_difference
+
+    print_difference(_settings(is_prepared=False), scenario, other, replicate)
+
+
+@app.command()
+def narrate(
+    scenario: Annotated[str, typer.Argument(help="A simulated scenario.")],
+    agent: Annotated[int, typer.Argument(help="Number of the agent.")],
+    replicate: Annotated[int, typer.Option("--replicate", help="Replicate.")] = 0,
+) -> None:
+    """Tell one agent's way through a scenario in words, from its stored states."""
+    from orchestration.simulated import tell_story
+
+    typer.echo(tell_story(_settings(is_prepared=False), scenario, agent, replicate))
+
+
+@app.command()
 def query(
     sql: Annotated[str, typer.Argument(help='For example "select * from outcomes limit 5".')],
     output: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",

@@ -23,7 +23,7 @@ from orchestration.jobs import PROGRESS_LOGGER, lineage_job, sweep_job
 from orchestration.progress import progress_logger
 from orchestration.resources import ModelRegistry, Platform
 from orchestration.schedules import nightly_sweep
-from orchestration.sensors import new_scenario_files
+from orchestration.sensors import new_champion, new_scenario_files
 from orchestration.settings import TELEMETRY_OPT_OUTS
 
 for _name, _value in TELEMETRY_OPT_OUTS.items():
@@ -47,7 +47,7 @@ defs = dg.Definitions(
     asset_checks=[check for room in CHECKS for check in dg.load_asset_checks_from_modules([room])],
     jobs=[lineage_job, sweep_job],
     schedules=[nightly_sweep],
-    sensors=[new_scenario_files],
+    sensors=[new_scenario_files, new_champion],
     resources={
         "platform": _platform,
         "registry": ModelRegistry(),

@@ -1,12 +1,15 @@
-"""Sensors: a new, valid scenario file becomes a partition and is simulated."""
+"""Sensors: a new, valid scenario file becomes a partition and is simulated; a new champion simulates everything."""
 
 import dagster as dg
+import polars as pl
 
+from assets.students import champion_version
 from assets.traces.scenario_files import read_valid_scenarios
-from orchestration.jobs import range_tags, sweep_job
+from orchestration.jobs import every_partition_tags, range_tags, sweep_job
 from orchestration.partitions import REPLICATE_PARTITIONS, SCENARIO_PARTITIONS, to_partition_key
+from orchestration.resources import ModelRegistry
 from orchestration.settings import Settings
-from orchestration.table_store import Partition
+from orchestration.table_store import Partition, TableStore
 
 
 @dg.sensor(
@@ -38,3 +41,25 @@ def new_scenario_files(context: dg.SensorEvaluationContext) -> dg.SensorResult |
             for scenario in new
         ],
     )
+
+
+@dg.sensor(
+    job=sweep_job,
+    minimum_interval_seconds=60,
+    description="Simulates every scenario × replicate again once another student is champion than the one in use.",
+)
+def new_champion(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Asks for one sweep per champion whose rollouts are not in `trajectories` yet; a mere candidate moves nothing."""
+    settings = Settings()
+    store = TableStore(settings.tables_dir)
+    if not store.exists("trajectories"):
+        return dg.SkipReason("Nothing was simulated yet: `populace run` trains a student and simulates with it.")
+    champion = champion_version(ModelRegistry().resolve_uri(settings))
+    if champion is None:
+        return dg.SkipReason("No student has passed its gates yet, so none is champion.")
+    is_student = pl.col("engine") == "lsm"
+    used = store.scan("trajectories").filter(is_student).select(pl.col("model_version").unique()).collect()
+    tags = every_partition_tags(context.instance)
+    if tags is None or used.to_series().to_list() == [champion]:
+        return dg.SkipReason(f"Champion {champion} is the student that was simulated.")
+    return dg.RunRequest(run_key=f"champion-{champion}", tags=tags)
