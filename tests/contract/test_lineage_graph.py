@@ -56,4 +56,4 @@ def test_partitioned_stages_are_partitioned_assets(stage) -> None:
 def test_jobs_schedule_and_sensor_exist() -> None:
     assert {job.name for job in defs.resolve_all_job_defs()} >= {"lineage", "sweep"}
     assert [schedule.name for schedule in defs.schedules or []] == ["nightly_sweep"]
-    assert [sensor.name for sensor in defs.sensors or []] == ["new_scenario_files"]
+    assert [sensor.name for sensor in defs.sensors or []] == ["new_scenario_files", "new_champion"]
