@@ -52,6 +52,22 @@ def sweep(
     print_decision_shares(settings)
 
 
+@app.command()
+def ablate(recipe: RecipeOption = None) -> None:
+    """Train a student without each of its parts and compare them with the registered one, on held-out agents."""
+    settings = _settings(recipe)
+    from orchestration.lineage_run import run_ablations
+    from orchestration.table_store import TableStore
+
+    run_ablations(settings, console=_console())
+    columns = ["part", "metric", "whole_value", "without_value", "difference", "lower", "upper"]
+    for row in TableStore(settings.tables_dir).read("ablations").select(columns).iter_rows(named=True):
+        typer.echo(
+            f"{row['part']:12} {row['metric']:14} {row['whole_value']:.4f} → {row['without_value']:.4f}  "
+            f"{row['difference']:+.4f} ({row['lower']:+.4f} … {row['upper']:+.4f})"
+        )
+
+
 @scenario_app.command("validate")
 def scenario_validate(
     files: Annotated[

@@ -101,6 +101,20 @@ MEASURED: tuple[Stage, ...] = (
         other_code=ENGINE_CODE,
     ),
     Stage(
+        "ablations",
+        "distillation",
+        ("agents", "ties", "media_sources", "scenarios", "reasoning_traces", "student_model"),
+        ("training_epochs", "num_ablations", "seed"),
+        other_code=ENGINE_CODE,
+    ),
+    Stage(
+        "recorded_readout",
+        "distillation",
+        ("recorded_answers", "recorded_questions"),
+        ("training_epochs", "num_item_splits", "seed"),
+        other_code=ENGINE_CODE,
+    ),
+    Stage(
         "trajectories", "simulation", SIMULATED, ("max_timesteps", "seed"), is_partitioned=True, other_code=ENGINE_CODE
     ),
     Stage("episodes", "simulation", SIMULATED, ("max_timesteps", "seed"), is_partitioned=True, other_code=ENGINE_CODE),

@@ -3,8 +3,9 @@
 RunFailed   a run ended with a failed step or a failed blocking check; earlier results are untouched
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 from rich.console import Console
@@ -145,6 +146,20 @@ def rebuild_report(settings: Settings, *, console: Console) -> str:
         return _launch(LINEAGE_JOB, instance, console, frozenset({"validation_report"}), ())
 
 
+def run_ablations(settings: Settings, *, console: Console) -> str:
+    """Trains a student without each of its parts, compares them with the registered one and returns the run's id.
+
+    Raises:
+        ValueError: no student is registered.
+        RunFailed: a step failed.
+    """
+    if not Platform().records.read("student_model"):
+        raise ValueError("No student is registered yet, so it has no parts to leave out. Run `populace run` first.")
+    config = {**ONLY_PROGRESS, "ops": {"ablations": {"config": {"is_every_part": True}}}}
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        return _launch(LINEAGE_JOB, instance, console, frozenset({"ablations"}), (), config)
+
+
 def _launch_by_scenario(
     job: str,
     instance: dg.DagsterInstance,
@@ -167,6 +182,7 @@ def _launch(
     console: Console,
     assets: frozenset[str],
     partitions: Collection[Partition],
+    run_config: Mapping[str, Any] = ONLY_PROGRESS,
 ) -> str:
     """Materialises assets, over a rectangle of partitions where given, in one run in this process."""
     definition = defs.resolve_job_def(job)
@@ -181,7 +197,7 @@ def _launch(
     with StepProgress(console, num_steps):
         result = definition.execute_in_process(
             instance=instance,
-            run_config=ONLY_PROGRESS,
+            run_config=dict(run_config),
             tags=tags,
             asset_selection=selection,
             raise_on_error=False,

@@ -8,7 +8,9 @@ class Recipe:
     """Sizes of one run of the lineage; everything that scales with the machine, and nothing else.
 
     `panel_size` agents are elicited from the teacher; `repeat_share` of the requests are drawn `num_draws` times to
-    measure the teacher's noise floor. `max_timesteps` caps the timesteps that scenario files ask for.
+    measure the teacher's noise floor. `max_timesteps` caps the timesteps that scenario files ask for. `num_ablations`
+    parts of the student are left out in turn, each a training of its own. `num_item_splits` students are fitted to
+    recorded answers, each with other unseen questions, where such answers are at hand.
     """
 
     name: str
@@ -19,6 +21,8 @@ class Recipe:
     repeat_share: float
     num_draws: int
     training_epochs: int
+    num_ablations: int
+    num_item_splits: int
     seed: int = 20161108
 
     def __post_init__(self) -> None:
@@ -42,6 +46,8 @@ RECIPES: dict[str, Recipe] = {
             repeat_share=0.08,
             num_draws=5,
             training_epochs=20,
+            num_ablations=1,
+            num_item_splits=1,
         ),
         Recipe(
             name="laptop",
@@ -52,6 +58,8 @@ RECIPES: dict[str, Recipe] = {
             repeat_share=0.05,
             num_draws=5,
             training_epochs=60,
+            num_ablations=1,
+            num_item_splits=2,
         ),
         Recipe(
             name="full",
@@ -62,6 +70,8 @@ RECIPES: dict[str, Recipe] = {
             repeat_share=0.08,
             num_draws=5,
             training_epochs=200,
+            num_ablations=100,
+            num_item_splits=5,
         ),
     )
 }

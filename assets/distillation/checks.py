@@ -7,6 +7,8 @@ from orchestration.table_assets import contract_check
 
 held_out_predictions_contract = contract_check("held_out_predictions")
 simulated_shares_contract = contract_check("simulated_shares")
+ablations_contract = contract_check("ablations")
+recorded_readout_contract = contract_check("recorded_readout")
 axis_probes_contract = contract_check("axis_probes")
 
 

@@ -2,15 +2,18 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import altair as alt
 import dagster as dg
 import polars as pl
 
+from assets.distillation.ablations import compare_ablations, switchable_parts, train_without
 from assets.distillation.axis_probes import probe_axes
 from assets.distillation.distil import Distilled, distil
 from assets.distillation.gates import as_record
 from assets.distillation.held_out import with_model_version
+from assets.distillation.recorded_readout import score_recorded_readout
 from assets.distillation.registry import RegisteredStudent, register_student, training_run
 from assets.distillation.training_set import build_training_set
 from assets.students import load_student
@@ -20,6 +23,12 @@ from orchestration.table_assets import OWNERS, plot, table_options, table_output
 from validation.report.charts import plot_png
 
 STUDENT_STAGE = STAGE_BY_ASSET["student_model"]
+
+
+class AblationConfig(dg.Config):
+    """Whether every part of the student is left out in turn, whatever the recipe says."""
+
+    is_every_part: bool = False
 
 
 def judgement(distilled: Distilled, registered: RegisteredStudent) -> str:
@@ -71,8 +80,7 @@ def distillation(
         name: platform.store.open(name).version() for name in STUDENT_STAGE.upstream if platform.store.exists(name)
     }
     tracking_uri = registry.resolve_uri(platform.settings)
-    code = code_digest(STUDENT_STAGE.room, STUDENT_STAGE.other_code)[:16]
-    checkpoints = platform.settings.training_dir / code
+    checkpoints = _checkpoints(platform)
     run = training_run(
         tracking_uri,
         platform.settings.mlflow_artifacts_dir.as_uri(),
@@ -151,6 +159,79 @@ def axis_probes(
     rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
     training_set = build_training_set(agents, ties, media_sources, scenarios, rollouts, seed)
     return probe_axes(student.model, training_set, model_version=student.version, seed=seed)
+
+
+@dg.asset(
+    **table_options("ablations", kinds=("torch",)),
+    deps=["student_model"],
+    description="What each part of the student is worth: students trained without it, on the same held-out agents.",
+)
+def ablations(
+    context: dg.AssetExecutionContext,
+    config: AblationConfig,
+    platform: Platform,
+    registry: ModelRegistry,
+    agents: pl.DataFrame,
+    ties: pl.DataFrame,
+    media_sources: pl.DataFrame,
+    scenarios: pl.DataFrame,
+    reasoning_traces: pl.DataFrame,
+) -> pl.DataFrame:
+    """Trains students without parts and compares them with the newest one."""
+    recipe = platform.recipe
+    uri = registry.resolve_uri(platform.settings)
+    version = int(platform.records.read("student_model")["version"])
+    whole, no_graph = (load_student(uri, version, weights=weights) for weights in ("student", "no_graph"))
+    rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
+    training_set = build_training_set(agents, ties, media_sources, scenarios, rollouts, recipe.seed)
+    checkpoints = _checkpoints(platform)
+    ablated = train_without(
+        training_set,
+        switchable_parts(whole.model.config)[: None if config.is_every_part else recipe.num_ablations],
+        epochs=recipe.training_epochs,
+        seed=recipe.seed,
+        progress=context.log.info,
+        checkpoints=checkpoints,
+    )
+    table = compare_ablations(
+        training_set,
+        whole.model,
+        no_graph.model,
+        ablated,
+        epochs=recipe.training_epochs,
+        seed=recipe.seed,
+        model_version=version,
+    )
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return table
+
+
+@dg.asset(
+    **table_options("recorded_readout", kinds=("torch", "scikitlearn")),
+    description="The readout on recorded answers of a real LLM: unseen personas, unseen questions, and both.",
+)
+def recorded_readout(
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    recorded_answers: pl.DataFrame,
+    recorded_questions: pl.DataFrame,
+) -> dg.Output[pl.DataFrame]:
+    """Fits students to recorded answers; no rows where none are at hand."""
+    recipe = platform.recipe
+    table = score_recorded_readout(
+        recorded_answers,
+        recorded_questions,
+        epochs=max(1, 2 * recipe.training_epochs // 3),
+        num_splits=recipe.num_item_splits,
+        seed=recipe.seed,
+        progress=context.log.info,
+    )
+    return dg.Output(table, metadata={"available": not table.is_empty()})
+
+
+def _checkpoints(platform: Platform) -> Path:
+    """Where trainings of this code keep their epochs until they have ended."""
+    return platform.settings.training_dir / code_digest(STUDENT_STAGE.room, STUDENT_STAGE.other_code)[:16]
 
 
 def _loss_curves(curves: pl.DataFrame) -> dict:

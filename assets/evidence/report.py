@@ -1,6 +1,7 @@
 """The validation report: one self-contained HTML page in which every figure shows the SQL that recomputes it."""
 
 from assets.evidence import report_behaviour as behaviour
+from assets.evidence import report_distillation as distilled
 from assets.evidence import report_evidence as evidence
 from assets.evidence import report_forecasts as forecasts
 from assets.evidence import report_inputs as inputs
@@ -41,6 +42,8 @@ def report_page(query: Query, context: ReportContext) -> Page:
         inputs.traces_section(query, context),
         recorded.recorded_section(query, context),
         evidence.student_section(query, context),
+        distilled.distillation_section(query, context),
+        distilled.readout_section(query, context),
         evidence.survey_section(query, context),
         forecasts.dynamic_section(query, context),
         forecasts.rectification_section(query, context),

@@ -77,4 +77,65 @@ SIMULATED_SHARES = TableContract(
     key=("scenario_id", "question_id", "option", "timestep", "split"),
 )
 
-CONTRACTS = (HELD_OUT_PREDICTIONS, SIMULATED_SHARES, AXIS_PROBES)
+ABLATIONS = TableContract(
+    name="ablations",
+    group="distillation",
+    row="part of the student × metric",
+    columns={
+        "part": column(pl.String, "what the other student lacks: graph, leaning, exposure, memory, episodes, topic, …"),
+        "metric": column(
+            pl.String,
+            "tvd: distance to the teacher's answers; share_changes: error of simulated changes of shares",
+            one_of(("tvd", "share_changes")),
+        ),
+        "whole_value": column(pl.Float64, "the whole student's, on held-out agents", NOT_NEGATIVE),
+        "without_value": column(pl.Float64, "that of the student without the part", NOT_NEGATIVE),
+        "difference": column(pl.Float64, "without minus whole, paired by agent: above zero the part helps"),
+        "lower": column(pl.Float64, "lower end of the 95 % interval, resampling agents"),
+        "upper": column(pl.Float64, "upper end of the interval"),
+        "num_agents": column(pl.Int64, "held-out agents", NOT_NEGATIVE),
+        "epochs": column(pl.Int64, "epochs that both were trained for at most", NOT_NEGATIVE),
+        "model_version": column(pl.Int64, "registered version of the whole student", NOT_NEGATIVE),
+    },
+    key=("part", "metric"),
+)
+
+RECORDED_READOUT = TableContract(
+    name="recorded_readout",
+    group="distillation",
+    row="group × metric × model",
+    columns={
+        "teacher_model": column(pl.String, "LLM whose recorded answers are predicted"),
+        "group": column(
+            pl.String, "what the student had not seen", one_of(("unseen_personas", "unseen_items", "both"))
+        ),
+        "metric": column(
+            pl.String,
+            "tvd: mean over questions of the distance between mean prediction and recorded shares; log_loss: mean over "
+            "questions of the individual log loss, natural logarithm",
+            one_of(("tvd", "log_loss")),
+        ),
+        "model": column(
+            pl.String,
+            "student or baseline",
+            one_of(("lsm", "regression", "nearest_personas", "nearest_item", "item_marginal", "uniform")),
+        ),
+        "value": column(pl.Float64, "mean over questions", NOT_NEGATIVE),
+        "lower": column(pl.Float64, "lower end of the 95 % interval, resampling questions", NOT_NEGATIVE),
+        "upper": column(pl.Float64, "upper end of the interval", NOT_NEGATIVE),
+        "noise_floor": column(
+            pl.Float64, "tvd of as many resampled personas; null for the log loss", NOT_NEGATIVE, nullable=True
+        ),
+        "student_minus_model": column(pl.Float64, "paired by question; null for the student itself", nullable=True),
+        "difference_lower": column(pl.Float64, "lower end of its 95 % interval", nullable=True),
+        "difference_upper": column(pl.Float64, "upper end of its 95 % interval", nullable=True),
+        "num_questions": column(pl.Int64, "questions behind the mean", NOT_NEGATIVE),
+        "num_personas": column(pl.Int64, "personas asked", NOT_NEGATIVE),
+        "num_splits": column(pl.Int64, "students, each with other unseen questions", NOT_NEGATIVE),
+        "note": column(pl.String, "what is asked of whom"),
+    },
+    key=("group", "metric", "model"),
+    may_be_empty=True,
+)
+
+CONTRACTS = (HELD_OUT_PREDICTIONS, SIMULATED_SHARES, AXIS_PROBES, ABLATIONS, RECORDED_READOUT)

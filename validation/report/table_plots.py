@@ -87,6 +87,12 @@ TABLE_PLOTS: dict[str, TablePlot] = {
         "mean gap between student's and teacher's shares",
         "line",
     ),
+    "ablations": TablePlot(
+        means("part", "difference", where=pl.col("metric") == "tvd"), "part left out", "rise of the held-out distance"
+    ),
+    "recorded_readout": TablePlot(
+        means("model", "value", where=pl.col("metric") == "tvd", series="group"), "model", "mean distance by question"
+    ),
     "axis_probes": TablePlot(means("target", "r2", series="axis"), "target", "R² of one latent axis"),
     "trajectories": TablePlot(over_time("conviction", "engine"), "timestep", "mean conviction, 0 … 1", "line"),
     "episodes": TablePlot(

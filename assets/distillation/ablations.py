@@ -1,0 +1,147 @@
+"""What each part of the student is worth: students trained without it, beside the whole one, on held-out agents.
+
+Every ablated student is trained like the whole one: same data, split, seed and epochs; one switch of its config is off.
+The student without its graph and the one without leanings are known already and cost nothing.
+
+Legend: H held-out agents, B resamples, P panel agents.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from assets.distillation.distil import student_config
+from assets.distillation.gates import mean_tvd_by_agent
+from assets.distillation.held_out import predict_held_out, predict_student
+from assets.distillation.simulated_shares import change_errors, draw_panel
+from assets.distillation.training import train_student
+from assets.distillation.training_set import TrainingSet
+from model.lsm.config import LSMConfig
+from model.lsm.lsm import LSM
+from validation.contracts import CONTRACTS
+from validation.intervals import bootstrap_interval
+
+NUM_RESAMPLES = 1_000
+GRAPH, LEANING = "use_graph", "leaning"
+FIRST_PARTS = ("use_exposure", "use_memory", "use_episodes", "use_topic")
+"""Parts in the order in which a recipe takes them; switches added to the engine later follow by name."""
+
+
+@dataclass(frozen=True)
+class Ablated:
+    """A student without a part: what it was trained for and its weights."""
+
+    part: str
+    model: LSM
+    num_epochs: int
+    anchor_weight: float | None = None
+
+
+def switchable_parts(config: LSMConfig) -> tuple[str, ...]:
+    """Switches of the config that are on, those of the graph excepted, in the order in which they are taken."""
+    switches = sorted(
+        field.name
+        for field in fields(config)
+        if field.name.startswith("use_") and field.name != GRAPH and getattr(config, field.name)
+    )
+    first = [name for name in FIRST_PARTS if name in switches]
+    return (*first, *(name for name in switches if name not in first))
+
+
+def train_without(
+    training_set: TrainingSet,
+    parts: Sequence[str],
+    *,
+    epochs: int,
+    seed: int,
+    progress: Callable[[str], None],
+    checkpoints: Path | None = None,
+) -> list[Ablated]:
+    """Trains one student per part, without it."""
+    config = student_config(training_set)
+    students = []
+    for part in parts:
+        trained = train_student(
+            training_set,
+            epochs=epochs,
+            seed=seed,
+            config=replace(config, **{part: False}),
+            progress=lambda message, part=part: progress(f"without {part.removeprefix('use_')}: {message}"),
+            checkpoints=checkpoints,
+        )
+        students.append(Ablated(part, trained.model, trained.num_epochs))
+    return students
+
+
+def compare_ablations(
+    training_set: TrainingSet,
+    whole: LSM,
+    no_graph: LSM,
+    ablated: Sequence[Ablated],
+    *,
+    epochs: int,
+    seed: int,
+    model_version: int,
+) -> pl.DataFrame:
+    """The table `ablations`: every ablated student against the whole one, paired by held-out agent.
+
+    Args:
+        training_set: the panel and the teacher's answers.
+        whole: the registered student.
+        no_graph: the one trained without its graph.
+        ablated: students without other parts.
+        epochs: epochs that each was trained for at most.
+        seed: fixes the resampling.
+        model_version: registered version of the whole student.
+    """
+    known = [Ablated(LEANING, whole, epochs, anchor_weight=0.0), Ablated(GRAPH, no_graph, epochs)]
+    rows = []
+    for student in (*known, *ablated):
+        predictions = {
+            "lsm": predict_student(whole, training_set),
+            "lsm_no_graph": predict_student(student.model, training_set, student.anchor_weight),
+        }
+        by_agent = mean_tvd_by_agent(predict_held_out(training_set, predictions))
+        whole_H, without_H = by_agent["lsm"].to_numpy(), by_agent["lsm_no_graph"].to_numpy()
+        interval = bootstrap_interval(np.mean, without_H - whole_H, seed=seed, num_resamples=NUM_RESAMPLES)
+        row = {"part": student.part.removeprefix("use_"), "num_agents": by_agent.height, "epochs": epochs}
+        row |= {"model_version": model_version}
+        rows.append(
+            row
+            | {
+                "metric": "tvd",
+                "whole_value": float(whole_H.mean()),
+                "without_value": float(without_H.mean()),
+                "difference": interval.value,
+                "lower": interval.lower,
+                "upper": interval.upper,
+            }
+        )
+        if student.part != LEANING:
+            rows.append(row | {"metric": "share_changes"} | _share_changes(training_set, whole, student.model, seed))
+    table = pl.DataFrame(rows, schema=CONTRACTS["ablations"].polars_schema())
+    return CONTRACTS["ablations"].validate(table.sort("metric", "part"))
+
+
+def _share_changes(training_set: TrainingSet, whole: LSM, without: LSM, seed: int) -> Mapping[str, float]:
+    """Error of drawn people's changes of shares on the held-out agents, of both students on the same resamples."""
+    held_out_P = np.flatnonzero(training_set.is_held_out_P.numpy())
+    weight_BP = np.zeros((NUM_RESAMPLES + 1, training_set.num_agents))
+    weight_BP[0, held_out_P] = 1.0
+    rng = np.random.default_rng(seed)
+    for row_P in weight_BP[1:]:
+        np.add.at(row_P, rng.choice(held_out_P, len(held_out_P)), 1.0)
+    whole_B, without_B = (
+        change_errors(draw_panel(model, training_set), training_set, weight_BP).student_B for model in (whole, without)
+    )
+    lower, upper = np.quantile(without_B[1:] - whole_B[1:], (0.025, 0.975))
+    return {
+        "whole_value": float(whole_B[0]),
+        "without_value": float(without_B[0]),
+        "difference": float(without_B[0] - whole_B[0]),
+        "lower": float(lower),
+        "upper": float(upper),
+    }
