@@ -63,7 +63,8 @@ def simulate_opinion_baseline(
         seed=seed,
         max_timesteps=max_timesteps,
     )
-    record, _ = next(rollout_steps(model, inputs.to(next(model.parameters()).device)))
+    record = next(rollout_steps(model, inputs.to(next(model.parameters()).device))).record
+    assert record is not None
     key = PartitionKey(scenario_rows["scenario_id"][0], replicate, seed)
     index_N = np.flatnonzero(inputs.counted_N.numpy())
     scores = [question.option_scores_O.double() for question in inputs.questions]

@@ -1,13 +1,13 @@
 """One partition's rollout of the student: its inputs from tables, and its timesteps one at a time.
 
-`model.lsm.rollout` runs to the end and calls back; here the caller pulls, so that rows of a timestep can be written
-before the next is computed and only one timestep is ever in memory.
+The caller pulls, so that rows of a timestep can be written before the next is computed and only one timestep is ever in
+memory.
 
 Legend: N agents, A attributes, V events.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import polars as pl
 import torch
@@ -15,11 +15,10 @@ from torch import Tensor
 
 from assets.simulation.draws import replicate_seed
 from assets.tensors import agents_to_tensor, induced_ties, scenario_to_timeline, ties_to_graph
-from model.lsm.inputs import Question, SocialGraph, StepRecord, Timeline, Trigger
+from model.lsm import rollout
+from model.lsm.inputs import Question, SocialGraph, Timeline, Trigger
 from model.lsm.lsm import LSM
-from model.lsm.noise import standard_normal
-from model.lsm.state import State
-from model.lsm.triggers import TriggerWatch
+from model.lsm.rollout import Snapshot, Step
 from validation.predicates import compile_predicate
 
 AGENTS_PER_BLOCK = 50_000
@@ -59,12 +58,11 @@ class RolloutInputs:
 
     def to(self, device: torch.device) -> "RolloutInputs":
         """The same inputs on another device; ids stay where they are."""
-        moved = {field.name: getattr(self.timeline, field.name).to(device) for field in fields(self.timeline)}
         return replace(
             self,
             attributes_NA=self.attributes_NA.to(device),
             graph=self.graph.to(device),
-            timeline=Timeline(**moved),
+            timeline=self.timeline.to(device),
             counted_N=self.counted_N.to(device),
         )
 
@@ -144,24 +142,31 @@ def population_mask(agents: pl.DataFrame, scenario_rows: pl.DataFrame) -> pl.Ser
     return is_counted
 
 
-def rollout_steps(model: LSM, inputs: RolloutInputs) -> Iterator[tuple[StepRecord, State]]:
-    """Record and state of timesteps 0 … num_timesteps, each computed without gradient when it is asked for.
+def rollout_steps(model: LSM, inputs: RolloutInputs, after: Snapshot | None = None) -> Iterator[Step]:
+    """Timesteps 0 … num_timesteps with their records, each computed without gradient when it is asked for.
 
-    Gives the same bits as `model.lsm.rollout.rollout`.
+    Args:
+        model: the student.
+        inputs: the rollout.
+        after: where an interrupted rollout of the same inputs was left; None for the beginning.
     """
-    watch = TriggerWatch(inputs.triggers, inputs.questions, inputs.timeline)
-    timeline = inputs.timeline
-    with torch.no_grad():
-        noise_NR = standard_normal(inputs.seed, inputs.agent_id_N, model.noise_size(inputs.questions))
-        state = model.initial_state(
-            inputs.attributes_NA, None, noise_NR.to(inputs.attributes_NA.device), questions=inputs.questions
-        )
-        entry = model.describe(state, None, timeline, 0, inputs.questions)
-    yield entry, state
-    for timestep in range(1, inputs.num_timesteps + 1):
-        timeline = watch.observe(timeline, timestep - 1, entry.option_probabilities, inputs.counted_N)
+    steps = rollout.rollout_steps(
+        model,
+        inputs.attributes_NA,
+        inputs.graph,
+        inputs.timeline,
+        inputs.questions,
+        inputs.triggers,
+        inputs.num_timesteps,
+        seed=inputs.seed,
+        agent_id_N=inputs.agent_id_N,
+        counted_N=inputs.counted_N,
+        agents_per_block=AGENTS_PER_BLOCK,
+        after=after,
+    )
+    while True:
         with torch.no_grad():
-            state, entry = model.step(
-                state, inputs.graph, timeline, timestep, inputs.questions, agents_per_block=AGENTS_PER_BLOCK
-            )
-        yield entry, state
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step

@@ -52,7 +52,9 @@ class Simulation:
             )
         self._has_started = True
         axes: LatentAxes | None = None
-        for record, state in rollout_steps(self._model, self._inputs):
+        for step in rollout_steps(self._model, self._inputs):
+            record = step.record
+            assert record is not None
             if axes is None:
                 axes = LatentAxes.of(record.latent_NU.cpu().numpy())
             yield trajectory_rows(
@@ -64,7 +66,7 @@ class Simulation:
                 model_version=self._model_version,
             )
             if record.timestep == self._inputs.num_timesteps:
-                self._last_state = state
+                self._last_state = step.state
 
     def episodes(self) -> pl.DataFrame:
         """What agents of the scenario's population remember at the end: rows of the episodes table.

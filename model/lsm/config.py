@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-CONFIG_VERSION = 2
+CONFIG_VERSION = 3
 """Moves when weights of an older config would no longer mean the same."""
+DIFFERENCES = {2: {"rests_when_unreached": False}}
+"""What configs of older versions said without saying it."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class LSMConfig:
         use_memory: whether agents keep a running summary of what they took in.
         use_episodes: whether agents remember and recall single episodes.
         use_topic: whether an agent's state is about the scenario's questions rather than about everything at once.
+        use_tie_types: whether household, friends, professional and weak ties are heard differently.
+        use_latent: whether agents have a free latent beside their anchored channels.
+        use_conviction: whether the firmness of a stance colours what is expressed; without it conviction is 0.
+        use_trust: whether the trust in each tie changes with agreement as time passes (see `model/lsm/trust.py`).
+        rests_when_unreached: whether agents whom neither events, peers nor memories reach keep their state; they are
+            then skipped, at no cost.
 
     Raises:
         ValueError: a size is not positive, or a fraction is out of range.
@@ -55,6 +63,11 @@ class LSMConfig:
     use_memory: bool = True
     use_episodes: bool = True
     use_topic: bool = True
+    use_tie_types: bool = True
+    use_latent: bool = True
+    use_conviction: bool = True
+    use_trust: bool = False
+    rests_when_unreached: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attribute_levels", tuple(self.attribute_levels))
@@ -82,16 +95,16 @@ class LSMConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "LSMConfig":
-        """The config that `to_dict` wrote.
+        """The config that `to_dict` wrote, now or in an older version.
 
         Raises:
-            ValueError: the version is another one, or a field is unknown or missing.
+            ValueError: the version is not known, or a field is unknown or missing.
         """
         version = values.get("config_version")
-        if version != CONFIG_VERSION:
-            raise ValueError(
-                f"LSMConfig has config_version {version!r}; this code reads {CONFIG_VERSION}. Train the student again."
-            )
+        if version != CONFIG_VERSION and version not in DIFFERENCES:
+            readable = ", ".join(map(str, [*DIFFERENCES, CONFIG_VERSION]))
+            raise ValueError(f"LSMConfig has config_version {version!r}; this code reads {readable}. Train it again.")
+        values = {**DIFFERENCES.get(version, {}), **values}
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known - {"config_version"})
         if unknown or "attribute_levels" not in values:

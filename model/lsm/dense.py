@@ -2,7 +2,8 @@
 
 Matrix products choose their inner loops by shape: a few rows or columns at an edge, or at the edge of a thread's part,
 are summed in another order than the rest. Rows and columns are therefore padded to whole lanes, which leaves one loop.
-Of the smooth functions only those are used whose vectorised and scalar forms agree to the bit (tanh, exp, erf).
+Of the smooth functions only those are used whose vectorised and scalar forms agree to the bit (tanh, exp), and gelu on
+whole lanes alone.
 
 Legend: N agents, I inputs, O outputs.
 """
@@ -24,7 +25,11 @@ class Dense(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, I] → [N, O]."""
-        num_rows, missing_rows = len(input), -len(input) % ROW_LANE
+        return self.padded(input)[: len(input), : self.out_features]
+
+    def padded(self, input: Tensor) -> Tensor:
+        """[N, I] → [N, O], both filled up to whole lanes."""
+        missing_rows = -len(input) % ROW_LANE
         missing_columns = -self.out_features % COLUMN_LANE
         if missing_rows:
             input = nn.functional.pad(input, (0, 0, 0, missing_rows))
@@ -32,7 +37,7 @@ class Dense(nn.Linear):
         if missing_columns:
             weight_OI = nn.functional.pad(weight_OI, (0, 0, 0, missing_columns))
             bias_O = bias_O if bias_O is None else nn.functional.pad(bias_O, (0, missing_columns))
-        return nn.functional.linear(input, weight_OI, bias_O)[:num_rows, : self.out_features]
+        return nn.functional.linear(input, weight_OI, bias_O)
 
 
 class DenseBlock(nn.Module):
@@ -45,7 +50,9 @@ class DenseBlock(nn.Module):
 
     def forward(self, input_NI: Tensor) -> Tensor:
         """[N, I] → [N, O]."""
-        return self.out(nn.functional.gelu(self.hidden(input_NI)))
+        # gelu's bits depend on where a row ends, unless rows fill whole lanes.
+        hidden_NH = nn.functional.gelu(self.hidden.padded(input_NI))
+        return self.out(hidden_NH[: len(input_NI), : self.hidden.out_features])
 
 
 class GatedMemory(nn.Module):
@@ -59,11 +66,14 @@ class GatedMemory(nn.Module):
         self.gates = Dense(num_inputs + num_memory, 2 * num_memory)
         self.candidate = Dense(num_inputs + num_memory, num_memory)
 
-    def forward(self, input_NI: Tensor, memory_NS: Tensor) -> Tensor:
-        """The next summary [N, S]; entries stay in −1 … 1 when they begin there."""
+    def forward(self, input_NI: Tensor, memory_NS: Tensor, reached_N: Tensor) -> Tensor:
+        """The next summary [N, S]; entries stay in −1 … 1 when they begin there, and as they are where nothing reached.
+
+        `reached_N`, 0 … 1, is how far anything reached the agent.
+        """
         reset_NS, keep_NS = sigmoid(self.gates(torch.cat([input_NI, memory_NS], 1))).chunk(2, 1)
         candidate_NS = torch.tanh(self.candidate(torch.cat([input_NI, reset_NS * memory_NS], 1)))
-        return keep_NS * memory_NS + (1 - keep_NS) * candidate_NS
+        return memory_NS + reached_N[:, None] * (1 - keep_NS) * (candidate_NS - memory_NS)
 
 
 def bounded_score(query_NF: Tensor, key_F: Tensor, limit: float = 8.0) -> Tensor:

@@ -18,6 +18,8 @@ from model.lsm.inputs import Timeline
 
 NUM_PUSHES = 4
 """Attention, valence, credibility and their product pass through beside the learned message."""
+LEAST_REMEMBERED = 0.5
+"""Exposure from which an episode can be about the event: a trace of an event does not rename what peers made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +27,7 @@ class Heard:
     """What events did to each agent.
 
     `message_NF` [N, F + 4]; `exposure_N` 0 … 1, whether any event reached the agent; `top_event_N` int64, the event
-    that got most attention, −1 where none reached the agent.
+    that got most attention, −1 where none reached the agent at least by half.
     """
 
     message_NF: Tensor
@@ -62,9 +64,10 @@ class Exposure(nn.Module):
     def forward(
         self,
         timeline: Timeline,
+        timestep: int,
         events: tuple[Tensor, Tensor],
         active_A: Tensor,
-        agents: slice,
+        agents: slice | Tensor,
         identity_NZ: Tensor,
         channels_NK: Tensor,
         topic_P: Tensor,
@@ -73,9 +76,10 @@ class Exposure(nn.Module):
 
         Args:
             timeline: all events.
+            timestep: the timestep.
             events: keys and values from `describe_events`.
             active_A: indices of the active events.
-            agents: the block's agents, as columns of the timeline's exposure.
+            agents: the block's agents, by slice or number, as columns of the timeline's exposure.
             identity_NZ: identity of the block.
             channels_NK: channels of the block before the timestep.
             topic_P: topic of the scenario.
@@ -88,10 +92,13 @@ class Exposure(nn.Module):
             return Heard(sum_NF, 1 - missed_N, top_event_N)
         context = torch.cat([identity_NZ, channels_NK, topic_P.expand(num_agents, -1)], 1)
         query_NF, trust_NS = self.query(context), torch.tanh(self.source_trust(context))
+        activity_V = timeline.activity(timestep)
         highest_N = identity_NZ.new_zeros(num_agents)
         total_N = torch.exp(torch.tanh(self.null_score) * 4).expand(num_agents)
         for event in active_A.tolist():
             exposure_N = timeline.exposure_VN[event, agents].to(identity_NZ)
+            if activity_V is not None:
+                exposure_N = exposure_N * activity_V[event].to(exposure_N)
             source = int(timeline.source_type_V[event])
             score_N = bounded_score(query_NF, events[0][event]) + trust_NS[:, source]
             weight_N = exposure_N * score_N.exp()
@@ -101,6 +108,7 @@ class Exposure(nn.Module):
             sum_NF = sum_NF + weight_N[:, None] * torch.cat([events[1][event], pushes_4])
             total_N = total_N + weight_N
             missed_N = missed_N * (1 - exposure_N)
-            top_event_N = torch.where(weight_N > highest_N, event, top_event_N)
-            highest_N = torch.maximum(weight_N, highest_N)
+            heeded_N = torch.where(exposure_N >= LEAST_REMEMBERED, weight_N, 0.0)
+            top_event_N = torch.where(heeded_N > highest_N, event, top_event_N)
+            highest_N = torch.maximum(heeded_N, highest_N)
         return Heard(sum_NF / total_N[:, None], 1 - missed_N, top_event_N)

@@ -77,6 +77,7 @@ class InitialState(nn.Module):
     def __init__(self, config: LSMConfig) -> None:
         super().__init__()
         width = config.identity_dim + config.topic_dim
+        self.has_latent = config.use_latent
         self.project = Dense(config.identity_dim, config.topic_dim)
         self.channels = DenseBlock(width + config.topic_dim, config.hidden_dim, config.num_channels)
         self.latent = DenseBlock(width + config.num_channels, config.hidden_dim, config.latent_dim)
@@ -110,6 +111,8 @@ class InitialState(nn.Module):
         return self.channels(torch.cat([identity_NZ, topic_NP, meeting_NP], 1))
 
     def complete(self, identity_NZ: Tensor, topic_P: Tensor, channels_NK: Tensor) -> Tensor:
-        """The free latent that goes with the channels, [N, U]."""
+        """The free latent that goes with the channels, [N, U]; zero when the config leaves it out."""
+        if not self.has_latent:
+            return channels_NK.new_zeros(len(channels_NK), self.latent.out.out_features)
         topic_NP = topic_P.expand(len(identity_NZ), -1)
         return torch.tanh(self.latent(torch.cat([identity_NZ, topic_NP, channels_NK], 1)))

@@ -5,9 +5,10 @@
 Legend: N agents, E ties, V events, O options, D text dimensions, K channels, U latent, X expression.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,7 +44,9 @@ class SocialGraph:
         offsets_N1: int64 [N + 1], from 0 to E, never falling.
         src_E: int32 or int64 [E], the agent that speaks; int32 is what the kernels read.
         tie_type_E: uint8 or int64 [E], 0 … 3 in the order household, friend, professional, weak.
-        strength_E: float [E], trust of the receiver in the speaker, above 0.
+        strength_E: float [E], trust of the receiver in the speaker, above 0; may carry gradient.
+        speakers: agents that may be heard, where they are more than those that listen: a part of a society that is
+            spread over several processes hears neighbours from outside. None for the listeners themselves.
 
     Raises:
         InputError: lengths disagree, offsets fall, or an entry is out of range.
@@ -53,6 +56,7 @@ class SocialGraph:
     src_E: Tensor
     tie_type_E: Tensor
     strength_E: Tensor
+    speakers: int | None = None
 
     def __post_init__(self) -> None:
         offsets, num_ties = self.offsets_N1, len(self.src_E)
@@ -69,10 +73,10 @@ class SocialGraph:
         if num_ties:
             reach = (int(self.src_E.min()), int(self.src_E.max()))
             _expect(
-                reach[0] >= 0 and reach[1] < self.num_agents,
+                reach[0] >= 0 and reach[1] < self.num_speakers,
                 "The range of SocialGraph.src_E",
                 reach,
-                f"0 … {self.num_agents - 1}",
+                f"0 … {self.num_speakers - 1}",
             )
             _expect(int(self.tie_type_E.min()) >= 0, "SocialGraph.tie_type_E", "negative somewhere", "0 or more")
             is_positive = bool((self.strength_E > 0).all() and torch.isfinite(self.strength_E).all())
@@ -82,6 +86,11 @@ class SocialGraph:
     def num_agents(self) -> int:
         """Agents of the graph, with or without ties."""
         return len(self.offsets_N1) - 1
+
+    @property
+    def num_speakers(self) -> int:
+        """Agents that may be heard."""
+        return self.num_agents if self.speakers is None else self.speakers
 
     @property
     def num_ties(self) -> int:
@@ -104,14 +113,32 @@ class SocialGraph:
 
     @cached_property
     def by_source(self) -> tuple[Tensor, Tensor]:
-        """Order [E] that sorts ties by speaker, and the speakers' offsets [N + 1] in that order."""
-        return sort_by_source(self.src_E, self.num_agents)
+        """Order [E] that sorts ties by speaker, and the speakers' offsets [speakers + 1] in that order."""
+        return sort_by_source(self.src_E, self.num_speakers)
+
+    def in_ties(self, agents: slice, rows_R: Tensor | None = None) -> "InTies":
+        """The ties by which a block of agents hears, or those of some of its rows that hold all of its ties."""
+        offsets_B1 = self.offsets_N1[agents.start : agents.stop + 1]
+        first, last = int(offsets_B1[0]), int(offsets_B1[-1])
+        offsets_B1 = offsets_B1 - first
+        if rows_R is not None:
+            ends_R = offsets_B1[1:].index_select(0, rows_R)
+            offsets_B1 = torch.cat([offsets_B1[:1], ends_R])
+        return InTies(slice(first, last), offsets_B1, self.src_E[first:last], self.tie_type_E[first:last])
 
     def to(self, device: torch.device | str) -> "SocialGraph":
         """The same graph on another device."""
-        return SocialGraph(
-            self.offsets_N1.to(device), self.src_E.to(device), self.tie_type_E.to(device), self.strength_E.to(device)
-        )
+        tensors = (self.offsets_N1, self.src_E, self.tie_type_E, self.strength_E)
+        return SocialGraph(*(tensor.to(device) for tensor in tensors), speakers=self.speakers)
+
+
+class InTies(NamedTuple):
+    """The ties of a block of listeners: their place among all ties, offsets within them, speakers and types."""
+
+    place: slice
+    offsets_B1: Tensor
+    src_E: Tensor
+    tie_type_E: Tensor
 
 
 def empty_graph(num_agents: int) -> SocialGraph:
@@ -132,6 +159,10 @@ class Timeline:
         start_V: int64 [V], first active timestep, 1 or later; NEVER for a trigger event.
         duration_V: int64 [V], timesteps for which the event stays active, 1 or more.
         exposure_VN: bool or float [V, N], whom the event reaches; a fraction is a soft exposure and carries gradient.
+        delay_V: float [V], timesteps by which each event comes later (below 0: earlier) than `start_V` says; None for
+            none. Between whole numbers an event is partly active: the soft schedule interpolates the schedules of the
+            two whole delays beside it, so that outcomes are differentiable in time. At a whole delay the gradient is
+            that of delaying further.
 
     Raises:
         InputError: shapes disagree, a number is not finite, or an event starts before timestep 1.
@@ -144,6 +175,7 @@ class Timeline:
     start_V: Tensor
     duration_V: Tensor
     exposure_VN: Tensor
+    delay_V: Tensor | None = None
 
     def __post_init__(self) -> None:
         num_events = self.num_events
@@ -166,6 +198,11 @@ class Timeline:
             first, shortest = int(self.start_V.min()), int(self.duration_V.min())
             _expect(first >= 1, "The earliest Timeline.start_V", first, "1 or later; 0 is the state before any event")
             _expect(shortest >= 1, "The shortest Timeline.duration_V", shortest, "1 or more")
+        if self.delay_V is not None:
+            shape = list(self.delay_V.shape)
+            _expect(shape == [num_events], "The shape of Timeline.delay_V", shape, f"[{num_events}], as embedding_VD")
+            is_finite = bool(torch.isfinite(self.delay_V).all())
+            _expect(is_finite, "Timeline.delay_V", "not finite somewhere", "finite numbers of timesteps")
 
     @property
     def num_events(self) -> int:
@@ -173,9 +210,40 @@ class Timeline:
         return len(self.embedding_VD)
 
     def active(self, timestep: int) -> Tensor:
-        """int64 indices of the events that are active: start ≤ timestep < start + duration."""
-        is_active_V = (self.start_V <= timestep) & (timestep < self.start_V + self.duration_V)
-        return torch.nonzero(is_active_V).squeeze(1)
+        """int64 indices of the events that are active: start ≤ timestep < start + duration, or partly so."""
+        return torch.nonzero(self._is_on(timestep) | self._is_on(timestep, later=1)).squeeze(1)
+
+    def begun(self, timestep: int) -> list[int]:
+        """Events that have begun."""
+        return torch.nonzero(self.start_V + self._whole_delay_V() <= timestep)[:, 0].tolist()
+
+    def activity(self, timestep: int) -> Tensor | None:
+        """float [V], 0 … 1, how far each event is active; None without delays, where an event is active or is not."""
+        if self.delay_V is None:
+            return None
+        part_V = self.delay_V - self.delay_V.detach().floor()
+        now_V, later_V = (self._is_on(timestep, later=later).to(part_V) for later in (0, 1))
+        return now_V * (1 - part_V) + later_V * part_V
+
+    def to(self, device: torch.device | str) -> "Timeline":
+        """The same timeline on another device."""
+        return self._with(lambda tensor: tensor.to(device))
+
+    def of_agents(self, agents_N: Tensor) -> "Timeline":
+        """The same events for some of the agents."""
+        return replace(self, exposure_VN=self.exposure_VN[:, agents_N])
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "Timeline":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: change(value) for name, value in values.items() if value is not None})
+
+    def _whole_delay_V(self) -> Tensor:
+        return torch.zeros_like(self.start_V) if self.delay_V is None else self.delay_V.detach().floor().long()
+
+    def _is_on(self, timestep: int, later: int = 0) -> Tensor:
+        """Whether each event is active when delayed by whole timesteps; `later` only counts where there are delays."""
+        start_V = self.start_V + self._whole_delay_V() + (later if self.delay_V is not None else 0)
+        return (start_V <= timestep) & (timestep < start_V + self.duration_V)
 
 
 def empty_timeline(num_agents: int, text_dim: int) -> Timeline:

@@ -1,11 +1,11 @@
 """The Large Societal Model: one forward pass is one timestep for every agent.
 
-Legend: N agents, A attributes, Z identity, K channels, U latent, X expression, O options, F message,
-B agents of a block.
+Legend: N agents, A attributes, Z identity, K channels, U latent, X expression, O options, F message, E ties,
+S speakers, B agents of a block, R agents of a block whom anything reaches.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,14 @@ from model.lsm.config import LSMConfig
 from model.lsm.dense import GatedMemory
 from model.lsm.exposure import Exposure
 from model.lsm.identity import Identity, InitialState, Topic
-from model.lsm.inputs import InputError, Question, SocialGraph, StepRecord, Timeline
+from model.lsm.inputs import InputError, InTies, Question, SocialGraph, StepRecord, Timeline
 from model.lsm.leaning import Leaning, answer_gap, noise_size
 from model.lsm.memory import Appraisal, EpisodicMemory, no_episodes
 from model.lsm.readout import Readout
 from model.lsm.social import SocialAttention
-from model.lsm.state import Joined, Perception, State, nothing_perceived
+from model.lsm.state import Joined, Perception, State, nothing_perceived, place_rows
 from model.lsm.transition import Expression, Transition
+from model.lsm.trust import Trust
 
 AGENTS_PER_BLOCK = 16_384
 """Agents computed together where nobody says otherwise and no gradient is kept: their numbers stay in the caches."""
@@ -29,6 +30,20 @@ AGENTS_PER_BLOCK = 16_384
 def _block_size(agents_per_block: int | None, num_agents: int) -> int:
     whole = num_agents if torch.is_grad_enabled() else AGENTS_PER_BLOCK
     return max(1, min(agents_per_block or whole, num_agents))
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """What all blocks of a timestep have in common."""
+
+    timeline: Timeline
+    timestep: int
+    events: tuple[Tensor, Tensor]
+    active_A: Tensor
+    begun: list[int]
+    graph: SocialGraph
+    expression_SX: Tensor
+    stored_SX: Tensor
 
 
 class LSM(nn.Module):
@@ -52,6 +67,7 @@ class LSM(nn.Module):
         self.expression = Expression(config)
         self.readout_head = Readout(config)
         self.leaning = Leaning()
+        self.trust = Trust(config) if config.use_trust else None
 
     @property
     def num_parameters(self) -> int:
@@ -118,6 +134,7 @@ class LSM(nn.Module):
             expression_NX=expression_NX,
             leaning_NA=leaning_NA,
             episodes=no_episodes(num_agents, self.episodic.num_slots, channels_NK),
+            trust_E=channels_NK.new_zeros(0),
         )
 
     def _leaning(
@@ -179,52 +196,143 @@ class LSM(nn.Module):
         timestep: int,
         *,
         agents_per_block: int | None = None,
+        expression_SX: Tensor | None = None,
     ) -> tuple[State, Perception]:
-        """The next state and what the timestep did to each agent, without asking anything."""
+        """The next state and what the timestep did to each agent, without asking anything.
+
+        Agents whom neither events, peers nor memories reach are skipped where no gradient is asked for: computing them
+        would leave every bit of their state as it is.
+
+        Args:
+            state: and the following, as for `step`.
+            expression_SX: what all speakers of the graph broadcast, where they are more than the agents of the state.
+        """
         num_agents = state.num_agents
         if graph.num_agents != num_agents or timeline.exposure_VN.shape[1] != num_agents:
             raise InputError(
                 f"The state has {num_agents} agents, the graph {graph.num_agents}, the timeline "
                 f"{timeline.exposure_VN.shape[1]}; allowed: one population for all three."
             )
-        events = self.exposure.describe_events(timeline)
-        active_A, begun = timeline.active(timestep), torch.nonzero(timeline.start_V <= timestep)[:, 0].tolist()
+        expression_SX = state.expression_NX if expression_SX is None else expression_SX
+        if len(expression_SX) != graph.num_speakers:
+            raise InputError(
+                f"{len(expression_SX)} speakers are heard; allowed: {graph.num_speakers}, as the graph says."
+            )
+        step = _Step(
+            timeline=timeline,
+            timestep=timestep,
+            events=self.exposure.describe_events(timeline),
+            active_A=timeline.active(timestep),
+            begun=timeline.begun(timestep),
+            graph=graph,
+            expression_SX=expression_SX,
+            stored_SX=self.social.stored(expression_SX),
+        )
+        trust_E = self._trust_before(state, graph)
         size = _block_size(agents_per_block, num_agents)
         states, perceptions = Joined[State](num_agents), Joined[Perception](num_agents)
+        trusts: list[Tensor] = []
         for first in range(0, num_agents, size) if num_agents else (0,):
             agents = slice(first, min(first + size, num_agents))
             block = state if size >= num_agents else state.select(agents)
-            mind_BC = torch.cat([block.channels_NK, block.latent_NU], 1)
-            heard = self.exposure(
-                timeline, events, active_A, agents, block.identity_NZ, block.channels_NK, block.topic_P
-            )
-            message_BF = self.social(graph, state.expression_NX, agents, torch.cat([block.identity_NZ, mind_BC], 1))
-            recalled_BF = self.episodic.recall(block.episodes, timestep, begun, events[1], mind_BC)
-            received_B = torch.maximum(heard.exposure_N, self._hears_peers(graph, agents).to(heard.exposure_N))
-            messages_BF = torch.cat([heard.message_NF, message_BF, recalled_BF], 1)
-            perception = self.appraisal(
-                torch.cat([mind_BC, messages_BF], 1), received_B, heard.exposure_N > 0, heard.top_event_N
-            )
-            states.add(agents, self._next_block(block, messages_BF, perception, timestep))
+            rows_R = self._rows_to_move(block, step, agents)
+            in_ties = graph.in_ties(agents, rows_R)
+            if rows_R is None:
+                after, perception = self._move(block, step, agents, in_ties, trust_E)
+            elif len(rows_R) == 0:
+                after, perception = block, nothing_perceived(block.num_agents, block.channels_NK)
+            else:
+                moved, felt = self._move(block.select(rows_R), step, agents.start + rows_R, in_ties, trust_E)
+                after = place_rows(moved, block, rows_R)
+                perception = place_rows(felt, nothing_perceived(block.num_agents, block.channels_NK), rows_R)
+            if self.trust is not None:
+                own_BX = block.expression_NX if rows_R is None else block.expression_NX[rows_R]
+                trusts.append(self.trust(trust_E[in_ties.place], in_ties, own_BX, expression_SX))
+            states.add(agents, replace(after, trust_E=trust_E[:0]))
             perceptions.add(agents, perception)
-        return states.result(), perceptions.result()
+        return replace(states.result(), trust_E=torch.cat(trusts) if trusts else trust_E), perceptions.result()
 
-    def _hears_peers(self, graph: SocialGraph, agents: slice) -> Tensor:
+    def _trust_before(self, state: State, graph: SocialGraph) -> Tensor:
+        if self.trust is None or (len(state.trust_E) == 0 and graph.num_ties == 0):
+            return state.trust_E
+        if len(state.trust_E) == 0:
+            return state.channels_NK.new_zeros(graph.num_ties)
+        if len(state.trust_E) != graph.num_ties:
+            raise InputError(
+                f"The state holds trust in {len(state.trust_E)} ties, the graph has {graph.num_ties}; allowed: the "
+                "graph that the rollout began with."
+            )
+        return state.trust_E
+
+    def _rows_to_move(self, block: State, step: "_Step", agents: slice) -> Tensor | None:
+        """Numbers within the block of the agents whom anything reaches; None for everybody.
+
+        With gradient everybody is computed, since an audience that does not reach an agent has a derivative there.
+        """
+        if torch.is_grad_enabled() or not self.config.rests_when_unreached:
+            return None
+        is_reached_B = self._hears_peers(step.graph, agents)
+        if bool(is_reached_B.all()):
+            return None
+        for event in step.active_A.tolist() if self.config.use_exposure else ():
+            is_reached_B = is_reached_B | (step.timeline.exposure_VN[event, agents] > 0)
+        if self.config.use_episodes:
+            is_reached_B = is_reached_B | (block.episodes.salience_NM > self.config.salience_threshold).any(1)
+        return None if bool(is_reached_B.all()) else torch.nonzero(is_reached_B)[:, 0]
+
+    def _move(
+        self, block: State, step: "_Step", agents: slice | Tensor, in_ties: InTies, trust_E: Tensor
+    ) -> tuple[State, Perception]:
+        """The next state of a block of agents, given by slice or number, and what the timestep did to them."""
+        mind_BC = torch.cat([block.channels_NK, block.latent_NU], 1)
+        heard = self.exposure(
+            step.timeline,
+            step.timestep,
+            step.events,
+            step.active_A,
+            agents,
+            block.identity_NZ,
+            block.channels_NK,
+            block.topic_P,
+        )
+        message_BF = self.social(
+            step.graph,
+            in_ties,
+            step.stored_SX,
+            torch.cat([block.identity_NZ, mind_BC], 1),
+            trust_E[in_ties.place] if self.trust is not None else None,
+        )
+        recalled_BF, recall_B = self.episodic.recall(block.episodes, step.timestep, step.begun, step.events[1], mind_BC)
+        peers_B = self._hears_peers(step.graph, agents).to(heard.exposure_N)
+        received_B = 1 - (1 - peers_B) * (1 - heard.exposure_N)
+        messages_BF = torch.cat([heard.message_NF, message_BF, recalled_BF], 1)
+        perception = self.appraisal(
+            torch.cat([mind_BC, messages_BF], 1), received_B, heard.exposure_N > 0, heard.top_event_N
+        )
+        reached_B = torch.ones_like(peers_B)
+        if self.config.rests_when_unreached:
+            reached_B = 1 - (1 - received_B) * (1 - recall_B)
+        return self._next_block(block, messages_BF, perception, step.timestep, reached_B), perception
+
+    def _hears_peers(self, graph: SocialGraph, agents: slice | Tensor) -> Tensor:
         has_ties_B = graph.has_ties_N[agents]
         return has_ties_B if self.config.use_graph else torch.zeros_like(has_ties_B)
 
-    def _next_block(self, block: State, messages_BF: Tensor, perception: Perception, timestep: int) -> State:
+    def _next_block(
+        self, block: State, messages_BF: Tensor, perception: Perception, timestep: int, reached_B: Tensor
+    ) -> State:
         topic_BP = block.topic_P.expand(block.num_agents, -1)
         taken_in_BI = torch.cat(
             [block.identity_NZ, topic_BP, block.memory_NS, block.channels_NK, block.latent_NU, messages_BF], 1
         )
-        channels_BK, latent_BU = self.transition(taken_in_BI, block.channels_NK, block.latent_NU)
+        channels_BK, latent_BU = self.transition(taken_in_BI, block.channels_NK, block.latent_NU, reached_B)
         conviction_B, expression_BX = self.expression(channels_BK, latent_BU)
+        is_kept = not self.config.use_memory
         return replace(
             block,
             channels_NK=channels_BK,
             latent_NU=latent_BU,
-            memory_NS=self.memory(messages_BF, block.memory_NS) if self.config.use_memory else block.memory_NS,
+            memory_NS=block.memory_NS if is_kept else self.memory(messages_BF, block.memory_NS, reached_B),
             conviction_N=conviction_B,
             expression_NX=expression_BX,
             episodes=self.episodic.store(block.episodes, timestep, perception),

@@ -53,8 +53,10 @@ class EpisodicMemory(nn.Module):
         above_NM = torch.relu(episodes.salience_NM - self.threshold) / (1 - self.threshold)
         return above_NM * torch.exp(-age_NM * (math.log(2) / self.half_life))
 
-    def recall(self, episodes: Episodes, timestep: int, begun: list[int], values_VF: Tensor, mind_NC: Tensor) -> Tensor:
-        """What agents recall, [N, F + 2]; zero for agents without episodes.
+    def recall(
+        self, episodes: Episodes, timestep: int, begun: list[int], values_VF: Tensor, mind_NC: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What agents recall, [N, F + 2], and how vivid their most vivid episode is, 0 … 1, [N]; zero without episodes.
 
         Args:
             episodes: memories before the timestep.
@@ -65,7 +67,7 @@ class EpisodicMemory(nn.Module):
         """
         recalled_NF = mind_NC.new_zeros(len(mind_NC), self.size)
         if not self.is_used:
-            return recalled_NF
+            return recalled_NF, mind_NC.new_zeros(len(mind_NC))
         strength_NM = self.strength(episodes, timestep)
         query_NF = self.query(mind_NC)
         contents = {PEERS: torch.tanh(self.peers_F)} | {event: values_VF[event] for event in begun}
@@ -79,7 +81,7 @@ class EpisodicMemory(nn.Module):
             share_NF = torch.cat([weight_N[:, None] * value_F, weight_N[:, None], appraisal_N[:, None]], 1)
             recalled_NF = recalled_NF + share_NF
             total_N = total_N + weight_N
-        return recalled_NF / total_N[:, None]
+        return recalled_NF / total_N[:, None], strength_NM.amax(1)
 
     def store(self, episodes: Episodes, timestep: int, perception: Perception) -> Episodes:
         """Memories after the timestep: it replaces the slot that counts least, where it counts more itself."""

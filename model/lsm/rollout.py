@@ -1,18 +1,101 @@
 """A rollout: a population through the timesteps of a scenario, in constant memory or with gradient.
 
-Legend: N agents, A attributes, K channels.
+`rollout` runs to the end; `rollout_steps` hands out timestep after timestep, each computed when it is asked for. Either
+can begin at a `Snapshot` of an earlier rollout and gives the same bits as if it had never been interrupted.
+
+Legend: N agents, S speakers, A attributes, K channels, V events, O options.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from model.lsm.inputs import InputError, Question, SocialGraph, StepRecord, Timeline, Trigger
 from model.lsm.lsm import LSM
 from model.lsm.noise import standard_normal
-from model.lsm.state import State
+from model.lsm.state import Episodes, Perception, State
 from model.lsm.triggers import TriggerWatch
+
+
+class Peers(Protocol):
+    """What a part of a society needs of the other parts, where one rollout is spread over several processes."""
+
+    def speakers(self, expression_NX: Tensor) -> Tensor:
+        """What everybody broadcasts whom this part hears, [S, X], from what its own agents broadcast."""
+        ...
+
+    def total(self, numbers: Tensor) -> Tensor:
+        """The sum of whole numbers over all parts."""
+        ...
+
+
+class Alone:
+    """The only part."""
+
+    def speakers(self, expression_NX: Tensor) -> Tensor:
+        """The agents themselves."""
+        return expression_NX
+
+    def total(self, numbers: Tensor) -> Tensor:
+        """The numbers themselves."""
+        return numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """All that a rollout needs to go on after a timestep: the agents' state and what the triggers have seen."""
+
+    timestep: int
+    state: State
+    start_V: Tensor
+    held: tuple[int, ...]
+    is_armed: tuple[bool, ...]
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """The tensors by name, without gradient, to be kept in a file."""
+        tensors = {"start_V": self.start_V}
+        for field in fields(self.state):
+            value = getattr(self.state, field.name)
+            if isinstance(value, Episodes):
+                tensors |= {f"episodes.{slot.name}": getattr(value, slot.name) for slot in fields(value)}
+            else:
+                tensors[field.name] = value
+        return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+
+    def to_facts(self) -> dict[str, Any]:
+        """What is no tensor, as JSON types."""
+        return {"timestep": self.timestep, "held": list(self.held), "is_armed": list(self.is_armed)}
+
+    @classmethod
+    def restore(cls, tensors: dict[str, Tensor], facts: dict[str, Any]) -> "Snapshot":
+        """The snapshot that `to_tensors` and `to_facts` took apart."""
+        episodes = Episodes(**{slot.name: tensors[f"episodes.{slot.name}"] for slot in fields(Episodes)})
+        parts = {field.name: tensors[field.name] for field in fields(State) if field.name != "episodes"}
+        return cls(
+            timestep=facts["timestep"],
+            state=State(**parts, episodes=episodes),
+            start_V=tensors["start_V"],
+            held=tuple(facts["held"]),
+            is_armed=tuple(facts["is_armed"]),
+        )
+
+    def to(self, device: torch.device | str) -> "Snapshot":
+        """The same snapshot on another device."""
+        return replace(self, state=self.state.to(device), start_V=self.start_V.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A timestep of a rollout; `record` is None where nobody asked for it, and neither did a trigger."""
+
+    timestep: int
+    state: State
+    record: StepRecord | None
+    snapshot: Callable[[], Snapshot]
 
 
 def rollout(
@@ -31,12 +114,16 @@ def rollout(
     agent_id_N: Tensor | None = None,
     counted_N: Tensor | None = None,
     agents_per_block: int | None = None,
+    is_checkpointed: bool = False,
+    after: Snapshot | None = None,
+    peers: Peers | None = None,
 ) -> State:
     """Takes a population through a scenario and returns its last state.
 
     Under `torch.no_grad()` nothing but the current state is kept. Otherwise the last state, and every record, carries
-    gradient with respect to the model's parameters and the timeline's valence, credibility and fractional exposure.
-    The same seed gives the same bits on the same machine, whatever the number of threads and `agents_per_block`.
+    gradient with respect to the model's parameters, the ties' strength and the timeline's embeddings (content and
+    framing), valence, credibility, fractional exposure and delay. The same seed gives the same bits on the same
+    machine, whatever the number of threads, `agents_per_block` and parts.
 
     Args:
         model: the student.
@@ -53,10 +140,116 @@ def rollout(
         agent_id_N: int64, ids that the agents' noise goes by; None for 0 … N − 1.
         counted_N: bool, agents whose answers count towards triggers; None for all.
         agents_per_block: agents computed together, to bound memory.
+        is_checkpointed: with gradient, keep the state of each timestep alone and compute the rest again on the way
+            back: memory of one timestep instead of all, for about a third more time.
+        after: where an earlier rollout of the same inputs was left; None for the beginning.
+        peers: the other parts of a society of which these agents are one; None where they are all.
+
+    Raises:
+        InputError: inputs do not fit the model or one another.
+
+    Source: Chen et al. (2016), Training deep nets with sublinear memory cost, for the checkpoints.
+    """
+    state = None
+    for step in rollout_steps(
+        model,
+        attributes_NA,
+        graph,
+        timeline,
+        questions,
+        triggers,
+        num_timesteps,
+        seed=seed,
+        is_recorded=record is not None,
+        observed_channels_NK=observed_channels_NK,
+        observed_answers=observed_answers,
+        agent_id_N=agent_id_N,
+        counted_N=counted_N,
+        agents_per_block=agents_per_block,
+        is_checkpointed=is_checkpointed,
+        after=after,
+        peers=peers,
+    ):
+        state = step.state
+        if record is not None and step.record is not None:
+            record(step.record)
+    if state is None:
+        assert after is not None, "a rollout from the beginning has timestep 0"
+        return after.state
+    return state
+
+
+def rollout_steps(
+    model: LSM,
+    attributes_NA: Tensor,
+    graph: SocialGraph,
+    timeline: Timeline,
+    questions: Sequence[Question],
+    triggers: Sequence[Trigger],
+    num_timesteps: int,
+    *,
+    seed: int,
+    is_recorded: bool = True,
+    observed_channels_NK: Tensor | None = None,
+    observed_answers: Sequence[Tensor] | None = None,
+    agent_id_N: Tensor | None = None,
+    counted_N: Tensor | None = None,
+    agents_per_block: int | None = None,
+    is_checkpointed: bool = False,
+    after: Snapshot | None = None,
+    peers: Peers | None = None,
+) -> Iterator[Step]:
+    """The timesteps of a rollout, each computed when it is asked for, with gradient where it is enabled at that moment.
+
+    Args are those of `rollout`; `is_recorded` says whether records are wanted. With `after`, the first timestep is the
+    one after the snapshot's.
 
     Raises:
         InputError: inputs do not fit the model or one another.
     """
+    _check(model, graph, timeline, num_timesteps)
+    peers = peers or Alone()
+    watch = TriggerWatch(triggers, questions, timeline, total=peers.total)
+    if after is None:
+        agent_id_N = torch.arange(len(attributes_NA)) if agent_id_N is None else agent_id_N
+        noise_NR = standard_normal(seed, agent_id_N, model.noise_size(questions)).to(attributes_NA.device)
+        state = model.initial_state(
+            attributes_NA, observed_channels_NK, noise_NR, questions=questions, observed_answers=observed_answers
+        )
+        first = 0
+    else:
+        state, first = after.state, after.timestep + 1
+        timeline = watch.resume(timeline, after.start_V, after.held, after.is_armed)
+    perception = None
+    for timestep in range(first, num_timesteps + 1):
+        if timestep > 0:
+            advance = _advance(model, is_checkpointed)
+            speakers_SX = peers.speakers(state.expression_NX)
+            state, perception = advance(state, graph, timeline, timestep, agents_per_block, speakers_SX)
+        entry = None
+        if is_recorded or triggers:
+            entry = model.describe(state, perception, timeline, timestep, questions, agents_per_block=agents_per_block)
+            timeline = watch.observe(timeline, timestep, entry.option_probabilities, counted_N)
+        yield Step(timestep, state, entry, _snapshot_later(timestep, state, timeline, watch))
+
+
+def _snapshot_later(timestep: int, state: State, timeline: Timeline, watch: TriggerWatch) -> Callable[[], Snapshot]:
+    held, is_armed = tuple(watch.held), tuple(watch.is_armed)
+    return lambda: Snapshot(timestep, state, timeline.start_V, held, is_armed)
+
+
+def _advance(model: LSM, is_checkpointed: bool) -> Callable[..., tuple[State, Perception]]:
+    def advance(
+        state: State, graph: SocialGraph, timeline: Timeline, timestep: int, block: int | None, speakers_SX: Tensor
+    ) -> tuple[State, Perception]:
+        return model.advance(state, graph, timeline, timestep, agents_per_block=block, expression_SX=speakers_SX)
+
+    if not is_checkpointed or not torch.is_grad_enabled():
+        return advance
+    return lambda *inputs: checkpoint(advance, *inputs, use_reentrant=False, preserve_rng_state=False)
+
+
+def _check(model: LSM, graph: SocialGraph, timeline: Timeline, num_timesteps: int) -> None:
     if num_timesteps < 0:
         raise InputError(f"num_timesteps is {num_timesteps}; allowed: 0 or more.")
     _check_codes("Timeline.source_type_V", timeline.source_type_V, model.config.num_source_types)
@@ -66,23 +259,6 @@ def rollout(
             f"Events have embeddings of length {timeline.embedding_VD.shape[1]}; allowed: {model.config.text_dim}, "
             "as the student was trained. Embed them with the student's text encoder."
         )
-    watch = TriggerWatch(triggers, questions, timeline)
-    if agent_id_N is None:
-        agent_id_N = torch.arange(len(attributes_NA))
-    noise_NR = standard_normal(seed, agent_id_N, model.noise_size(questions)).to(attributes_NA.device)
-    state = model.initial_state(
-        attributes_NA, observed_channels_NK, noise_NR, questions=questions, observed_answers=observed_answers
-    )
-    perception = None
-    for timestep in range(num_timesteps + 1):
-        if timestep > 0:
-            state, perception = model.advance(state, graph, timeline, timestep, agents_per_block=agents_per_block)
-        if record is not None or triggers:
-            entry = model.describe(state, perception, timeline, timestep, questions, agents_per_block=agents_per_block)
-            if record is not None:
-                record(entry)
-            timeline = watch.observe(timeline, timestep, entry.option_probabilities, counted_N)
-    return state
 
 
 def _check_codes(name: str, codes: Tensor, num_codes: int) -> None:

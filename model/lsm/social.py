@@ -1,6 +1,6 @@
 """What agents hear from one another: learned queries around the attention kernel.
 
-Legend: N agents, E ties, H heads, X expression, T tie types, F message, Z identity, K channels, U latent.
+Legend: N agents, S speakers, E ties, H heads, X expression, T tie types, F message, Z identity, K channels, U latent.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from model.kernels.social_attention import social_attention
 from model.lsm.config import LSMConfig
 from model.lsm.dense import Dense
-from model.lsm.inputs import SocialGraph
+from model.lsm.inputs import InTies, SocialGraph
 
 
 class SocialAttention(nn.Module):
@@ -18,6 +18,7 @@ class SocialAttention(nn.Module):
     def __init__(self, config: LSMConfig) -> None:
         super().__init__()
         self.is_used = config.use_graph
+        self.has_types = config.use_tie_types
         self.shape = (config.num_heads, config.expression_dim)
         self.size = config.message_dim
         self.is_stored_half = config.expression_storage == "bfloat16"
@@ -27,28 +28,35 @@ class SocialAttention(nn.Module):
         self.bias_HT = nn.Parameter(torch.zeros(config.num_heads, config.num_tie_types))
         self.mix = Dense(config.num_heads * config.expression_dim, config.message_dim, bias=False)
 
-    def forward(self, graph: SocialGraph, expression_NX: Tensor, agents: slice, context_NC: Tensor) -> Tensor:
+    def stored(self, expression_SX: Tensor) -> Tensor:
+        """Expressions in the precision in which they travel along ties."""
+        return expression_SX.bfloat16() if self.is_stored_half else expression_SX
+
+    def forward(
+        self, graph: SocialGraph, in_ties: InTies, stored_SX: Tensor, context_NC: Tensor, trust_E: Tensor | None = None
+    ) -> Tensor:
         """The message [B, F] to a block of B agents; zero for agents without in-ties.
 
         Args:
             graph: ties of all agents.
-            expression_NX: what all agents broadcast.
-            agents: the block that listens.
+            in_ties: those of the block.
+            stored_SX: what all speakers broadcast, from `stored`.
             context_NC: identity, channels and latent of the block.
+            trust_E: change of the logarithm of trust in the block's ties; None for no change.
         """
         if not self.is_used or graph.num_ties == 0:
             return context_NC.new_zeros(len(context_NC), self.size)
-        first, last = int(graph.offsets_N1[agents.start]), int(graph.offsets_N1[agents.stop])
-        is_everybody = last - first == graph.num_ties
+        is_everybody = len(in_ties.src_E) == graph.num_ties
+        log_strength_E = graph.log_strength_E[in_ties.place].to(context_NC)
         heard_NHX = social_attention(
             self.query(context_NC).unflatten(1, self.shape) / self.shape[1] ** 0.5,
-            expression_NX.bfloat16() if self.is_stored_half else expression_NX,
-            self.gate_TX,
-            self.bias_HT,
-            graph.log_strength_E[first:last].to(expression_NX),
-            graph.offsets_N1[agents.start : agents.stop + 1] - first,
-            graph.src_E[first:last],
-            graph.tie_type_E[first:last],
+            stored_SX,
+            self.gate_TX if self.has_types else torch.ones_like(self.gate_TX),
+            self.bias_HT if self.has_types else torch.zeros_like(self.bias_HT),
+            log_strength_E if trust_E is None else log_strength_E + trust_E,
+            in_ties.offsets_B1,
+            in_ties.src_E,
+            in_ties.tie_type_E,
             by_source=graph.by_source if is_everybody and torch.is_grad_enabled() else None,
         )
         return self.mix(heard_NHX.flatten(1))

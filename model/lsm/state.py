@@ -48,6 +48,8 @@ class State:
         leaning_NA: what an agent's own leaning adds to the log-odds of each option of the scenario's questions, one
             question after the other; static. No columns where no question was known at the start.
         episodes: remembered episodes.
+        trust_E: change of the logarithm of trust in each tie since the beginning, in the order of the graph's ties;
+            empty at the beginning, and for ever where trust does not evolve.
     """
 
     identity_NZ: Tensor
@@ -59,6 +61,7 @@ class State:
     expression_NX: Tensor
     leaning_NA: Tensor
     episodes: Episodes
+    trust_E: Tensor
 
     @property
     def num_agents(self) -> int:
@@ -74,8 +77,9 @@ class State:
         return _map(self, lambda tensor: tensor.to(device))
 
     def select(self, index_N: Tensor | slice) -> "State":
-        """The state of some agents."""
-        return _map(self, lambda tensor: tensor[index_N], keep=_shared(self))
+        """The state of some agents, without trust: ties belong to the whole."""
+        part = _map(self, lambda tensor: tensor[index_N], keep=_shared(self))
+        return replace(part, trust_E=self.trust_E[:0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +139,7 @@ def _copy(part: Record, whole: Record, agents: slice) -> None:
 
 
 def join_agents(parts: Sequence[Record]) -> Record:
-    """Puts blocks of agents back together, in order."""
+    """Puts blocks of agents, or societies side by side, together in order."""
     first = parts[0]
     if len(parts) == 1:
         return first
@@ -143,7 +147,7 @@ def join_agents(parts: Sequence[Record]) -> Record:
     shared = _shared(first)
     for field in fields(first):
         values = [getattr(part, field.name) for part in parts]
-        if field.name in shared:
+        if field.name in shared and field.name != "trust_E":
             changes[field.name] = values[0]
         else:
             changes[field.name] = join_agents(values) if isinstance(values[0], Episodes) else torch.cat(values)
@@ -151,8 +155,23 @@ def join_agents(parts: Sequence[Record]) -> Record:
 
 
 def _shared(record: object) -> tuple[str, ...]:
-    """Fields that all agents have in common."""
-    return ("topic_P",) if isinstance(record, State) and record.topic_P.ndim == 1 else ()
+    """Fields that are not by agent."""
+    if not isinstance(record, State):
+        return ()
+    return ("topic_P", "trust_E") if record.topic_P.ndim == 1 else ("trust_E",)
+
+
+def place_rows(part: Record, whole: Record, rows_R: Tensor) -> Record:
+    """The whole with some of its agents, given by number, as they are in the part."""
+    shared = _shared(whole)
+    changes: dict[str, Any] = {}
+    for field in fields(whole):
+        mine, theirs = getattr(part, field.name), getattr(whole, field.name)
+        if isinstance(theirs, Episodes):
+            changes[field.name] = place_rows(mine, theirs, rows_R)
+        elif field.name not in shared:
+            changes[field.name] = theirs.index_copy(0, rows_R, mine)
+    return replace(whole, **changes)
 
 
 def nothing_perceived(num_agents: int, like: Tensor) -> Perception:

@@ -17,23 +17,28 @@ class Transition(nn.Module):
     """The residual change of channels and latent.
 
     Δ = gate ⊙ (tanh(target) − value) with gate and target from a dense block: values stay within −1 … 1 for ever,
-    nothing saturates for good, and a closed gate is persistence.
+    nothing saturates for good, and a closed gate is persistence. An agent is moved as far as it was reached: one whom
+    nothing reached stays as it is, to the bit.
     """
 
     def __init__(self, config: LSMConfig, num_inputs: int) -> None:
         super().__init__()
         self.num_channels = config.num_channels
+        self.has_latent = config.use_latent
         size = config.num_channels + config.latent_dim
         self.change = DenseBlock(num_inputs, config.hidden_dim, 2 * size)
         with torch.no_grad():
             self.change.out.bias[:size] += INITIAL_GATE
 
-    def forward(self, taken_in_NI: Tensor, channels_NK: Tensor, latent_NU: Tensor) -> tuple[Tensor, Tensor]:
-        """The next channels [N, K] and latent [N, U]."""
+    def forward(
+        self, taken_in_NI: Tensor, channels_NK: Tensor, latent_NU: Tensor, reached_N: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The next channels [N, K] and latent [N, U]; `reached_N`, 0 … 1, is how far anything reached the agent."""
         gate_NC, target_NC = self.change(taken_in_NI).chunk(2, 1)
         value_NC = torch.cat([channels_NK, latent_NU], 1)
-        next_NC = value_NC + sigmoid(gate_NC) * (torch.tanh(target_NC) - value_NC)
-        return next_NC[:, : self.num_channels].clamp(-1, 1), next_NC[:, self.num_channels :].clamp(-1, 1)
+        next_NC = value_NC + reached_N[:, None] * sigmoid(gate_NC) * (torch.tanh(target_NC) - value_NC)
+        next_NU = next_NC[:, self.num_channels :].clamp(-1, 1) if self.has_latent else latent_NU
+        return next_NC[:, : self.num_channels].clamp(-1, 1), next_NU
 
 
 class Expression(nn.Module):
@@ -42,6 +47,7 @@ class Expression(nn.Module):
     def __init__(self, config: LSMConfig) -> None:
         super().__init__()
         width = config.num_channels + config.latent_dim
+        self.has_conviction = config.use_conviction
         self.conviction = DenseBlock(width, config.hidden_dim // 2, 1)
         self.words = Dense(width + 1, config.expression_dim)
         self.willingness = Dense(width + 1, 1)
@@ -50,7 +56,7 @@ class Expression(nn.Module):
     def forward(self, channels_NK: Tensor, latent_NU: Tensor) -> tuple[Tensor, Tensor]:
         """Conviction [N] and expression [N, X]."""
         mind_NC = torch.cat([channels_NK, latent_NU], 1)
-        conviction_N1 = sigmoid(self.conviction(mind_NC))
+        conviction_N1 = sigmoid(self.conviction(mind_NC)) if self.has_conviction else mind_NC.new_zeros(len(mind_NC), 1)
         voice_NC = torch.cat([mind_NC, conviction_N1], 1)
         expression_NX = sigmoid(self.willingness(voice_NC)) * torch.tanh(self.words(voice_NC))
         return conviction_N1[:, 0], expression_NX

@@ -3,7 +3,7 @@
 Legend: N agents, V events, O options.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -11,23 +11,36 @@ from torch import Tensor
 
 from model.lsm.inputs import InputError, Question, Timeline, Trigger
 
+ONE = 2**32
+"""Probabilities are summed in whole units of 1 / ONE, whose sum does not depend on the order of the agents, nor on how
+they are spread over processes; 2³¹ agents fit."""
+
 
 class TriggerWatch:
     """Counts for how long each trigger's share has held, and starts its event.
 
     A trigger fires when the share has been above its threshold for `hold_for` timesteps in a row; it is armed again
-    only after the share has fallen to the threshold or below.
+    only after the share has fallen to the threshold or below. `total` sums whole numbers over all parts of a society
+    that is spread over several processes.
 
     Raises:
         InputError: a trigger names an event, question or option that does not exist.
     """
 
-    def __init__(self, triggers: Sequence[Trigger], questions: Sequence[Question], timeline: Timeline) -> None:
+    def __init__(
+        self,
+        triggers: Sequence[Trigger],
+        questions: Sequence[Question],
+        timeline: Timeline,
+        *,
+        total: Callable[[Tensor], Tensor] = lambda numbers: numbers,
+    ) -> None:
         for position, trigger in enumerate(triggers):
             _within(f"event_index of trigger {position}", trigger.event_index, timeline.num_events)
             _within(f"question_index of trigger {position}", trigger.question_index, len(questions))
             options = questions[trigger.question_index].num_options
             _within(f"option_index of trigger {position}", trigger.option_index, options)
+        self.total = total
         self.triggers = list(triggers)
         self.held = [0] * len(self.triggers)
         self.is_armed = [True] * len(self.triggers)
@@ -45,9 +58,7 @@ class TriggerWatch:
         """
         start_V = timeline.start_V
         for index, trigger in enumerate(self.triggers):
-            probability_N = option_probabilities[trigger.question_index][:, trigger.option_index].detach().double()
-            share_N = probability_N if counted_N is None else probability_N[counted_N]
-            share = float(share_N.mean()) if len(share_N) else 0.0
+            share = self._share(option_probabilities[trigger.question_index][:, trigger.option_index], counted_N)
             if share <= trigger.share_above:
                 self.held[index], self.is_armed[index] = 0, True
                 continue
@@ -58,6 +69,17 @@ class TriggerWatch:
                     torch.arange(len(start_V), device=start_V.device) == trigger.event_index, timestep + 1, start_V
                 )
         return timeline if start_V is timeline.start_V else replace(timeline, start_V=start_V)
+
+    def resume(self, timeline: Timeline, start_V: Tensor, held: Sequence[int], is_armed: Sequence[bool]) -> Timeline:
+        """The timeline as an interrupted rollout left it; the watch goes on from what it had seen."""
+        self.held, self.is_armed = list(held), list(is_armed)
+        return replace(timeline, start_V=start_V)
+
+    def _share(self, probability_N: Tensor, counted_N: Tensor | None) -> float:
+        counted = probability_N if counted_N is None else probability_N[counted_N]
+        units = (counted.detach().double() * ONE).round().long().sum()
+        units, number = self.total(torch.stack([units, torch.full_like(units, len(counted))])).tolist()
+        return units / ONE / number if number else 0.0
 
 
 def _within(what: str, found: int, length: int) -> None:

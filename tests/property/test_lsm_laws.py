@@ -1,6 +1,7 @@
 """Laws of the learned engine, on random and pathological graphs."""
 
 import gc
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from model.lsm.config import LSMConfig
-from model.lsm.inputs import NEVER, Question, SocialGraph, Timeline, Trigger, empty_timeline
+from model.lsm.inputs import NEVER, Question, SocialGraph, Timeline, Trigger, empty_graph, empty_timeline
 from model.lsm.lsm import LSM
-from model.lsm.rollout import rollout
+from model.lsm.rollout import Snapshot, rollout, rollout_steps
 
 LEVELS = (2, 3)
 TEXT_DIM = 6
@@ -35,6 +37,7 @@ def make_model(dtype=torch.float32, **changes):
 
 
 MODEL, MODEL_DOUBLE = make_model(), make_model(DOUBLE)
+TRUSTING, TRUSTING_DOUBLE = make_model(use_trust=True), make_model(DOUBLE, use_trust=True)
 QUESTIONS = [
     Question("nominal", torch.linspace(-1, 1, TEXT_DIM), torch.eye(3, TEXT_DIM), torch.tensor([1.0, -1.0, 0.0]), False),
     Question("ordinal", torch.linspace(1, 0, TEXT_DIM), torch.eye(4, TEXT_DIM), torch.linspace(-1, 1, 4), True),
@@ -212,6 +215,11 @@ def test_states_stay_in_range_and_probabilities_sum_to_one(society, size, is_ext
         ("use_exposure", "exposure.query"),
         ("use_memory", "memory."),
         ("use_episodes", "episodic."),
+        ("use_topic", "topic."),
+        ("use_tie_types", "social.gate_TX"),
+        ("use_latent", "initial.latent"),
+        ("use_conviction", "expression.conviction"),
+        ("use_trust", "trust."),
     ],
 )
 def test_a_switch_takes_its_part_out_of_the_computation(switch, unused):
@@ -229,43 +237,183 @@ def test_a_switch_takes_its_part_out_of_the_computation(switch, unused):
     assert is_used == {True: True, False: False}
 
 
-@settings(deadline=None, max_examples=8)
-@given(societies(min_agents=2))
-def test_gradients_agree_with_finite_differences(society):
+@settings(deadline=None, max_examples=5)
+@given(societies(min_agents=2), st.booleans())
+def test_gradients_agree_with_finite_differences(society, is_checkpointed):
+    """Of parameters, tie weights and every attribute of events: framing, valence, credibility, reach and timing."""
     attributes_NA, ties, timeline = society
     graph = make_graph(len(attributes_NA), [(src, dst, kind, 0.5) for src, dst, kind, _ in ties])
-    name = "transition.change.out.bias"
-    weights = dict(MODEL_DOUBLE.named_parameters())
+    model = TRUSTING_DOUBLE
+    names = ("transition.change.out.bias", "trust.rate_T", "trust.gain_T")
+    weights = dict(model.named_parameters())
 
-    def share(valence_V, credibility_V, exposure_VN, bias):
-        soft = replace(timeline, valence_V=valence_V, credibility_V=credibility_V, exposure_VN=exposure_VN)
-        with torch.no_grad():
-            saved = weights[name].clone()
-        functional = {**weights, name: saved + bias}
-        inputs = (attributes_NA, graph, soft)
+    def share(embedding_VD, valence_V, credibility_V, exposure_VN, delay_V, strength_E, *changes):
+        soft = replace(
+            timeline,
+            embedding_VD=embedding_VD,
+            valence_V=valence_V,
+            credibility_V=credibility_V,
+            exposure_VN=exposure_VN,
+            delay_V=delay_V,
+        )
+        changed = {name: weights[name].detach() + change for name, change in zip(names, changes, strict=True)}
         return torch.func.functional_call(
-            Shares(MODEL_DOUBLE), {f"model.{k}": v for k, v in functional.items()}, inputs
+            Shares(model, is_checkpointed),
+            {f"model.{name}": value for name, value in {**weights, **changed}.items()},
+            (attributes_NA, replace(graph, strength_E=strength_E), soft),
         )
 
     inputs = (
-        timeline.valence_V.double().requires_grad_(),
-        timeline.credibility_V.double().requires_grad_(),
-        (0.1 + 0.5 * timeline.exposure_VN.double()).requires_grad_(),
-        torch.zeros_like(weights[name]).detach().requires_grad_(),
+        timeline.embedding_VD.double(),
+        timeline.valence_V.double(),
+        timeline.credibility_V.double(),
+        0.1 + 0.5 * timeline.exposure_VN.double(),
+        torch.tensor([0.3, -0.6, 0.5], dtype=DOUBLE),
+        graph.strength_E.double(),
+        *(torch.zeros_like(weights[name]).detach() for name in names),
     )
+    inputs = tuple(value.requires_grad_() for value in inputs)
     assert torch.autograd.gradcheck(share, inputs, eps=1e-6, atol=1e-6, rtol=1e-3, fast_mode=True)
 
 
 class Shares(torch.nn.Module):
     """Mean share of a question's first option at the end of a rollout, as a module."""
 
-    def __init__(self, model):
+    def __init__(self, model, is_checkpointed=False):
         super().__init__()
         self.model = model
+        self.options = {"seed": 3, "is_checkpointed": is_checkpointed}
 
     def forward(self, attributes_NA, graph, timeline):
-        state = rollout(self.model, attributes_NA, graph, timeline, QUESTIONS, [], NUM_TIMESTEPS, seed=3)
+        state = rollout(self.model, attributes_NA, graph, timeline, QUESTIONS, [], NUM_TIMESTEPS, **self.options)
         return self.model.readout(state, QUESTIONS[1])[:, 0].mean()
+
+
+@settings(deadline=None, max_examples=30)
+@given(societies(), st.integers(-1, 2), st.integers(-1, 2))
+def test_a_whole_delay_is_a_later_start(society, first, second):
+    attributes_NA, ties, timeline = society
+    late = replace(timeline, delay_V=torch.tensor([float(first), float(second), 0.0]))
+    start_V = timeline.start_V + torch.tensor([first, second, 0])
+    moved = replace(timeline, start_V=start_V.clamp(min=1), duration_V=timeline.duration_V + (start_V - 1).clamp(max=0))
+    for one, other in zip(simulate(attributes_NA, ties, late), simulate(attributes_NA, ties, moved), strict=True):
+        for mine, yours in zip(tensors_of(one), tensors_of(other), strict=True):
+            assert torch.equal(mine, yours)
+
+
+def test_without_a_delay_time_has_the_derivative_of_coming_later():
+    attributes_NA, graph, timeline = make_town(40, 120)
+    timeline = replace(timeline, exposure_VN=timeline.exposure_VN.double())
+    shares = Shares(MODEL_DOUBLE)
+
+    def share(delay):
+        return shares(attributes_NA, graph, replace(timeline, delay_V=delay))
+
+    now_V = torch.zeros(NUM_EVENTS, dtype=DOUBLE, requires_grad=True)
+    (gradient_V,) = torch.autograd.grad(share(now_V), now_V)
+    with torch.no_grad():
+        for event in range(NUM_EVENTS):
+            later_V = torch.zeros(NUM_EVENTS, dtype=DOUBLE)
+            later_V[event] = 1e-6
+            torch.testing.assert_close((share(later_V) - share(now_V)) / 1e-6, gradient_V[event], rtol=1e-4, atol=1e-8)
+    assert bool((gradient_V[:2] != 0).all())
+
+
+@settings(deadline=None, max_examples=30)
+@given(societies(), st.booleans(), st.sampled_from([None, 1, 2]))
+def test_skipping_agents_whom_nothing_reaches_changes_no_bit(society, has_trust, agents_per_block):
+    attributes_NA, ties, timeline = society
+    ties = [tie for tie in ties if tie[1] % 2 == 0]
+    timeline = replace(timeline, exposure_VN=timeline.exposure_VN & (torch.arange(len(attributes_NA)) % 3 != 1))
+    model = TRUSTING if has_trust else MODEL
+    skipped = simulate(attributes_NA, ties, timeline, model=model, agents_per_block=agents_per_block)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LSM, "_rows_to_move", lambda *_: None)
+        computed = simulate(attributes_NA, ties, timeline, model=model)
+    assert_same_bits(skipped, computed)
+    is_unreached_N = torch.tensor([all(tie[1] != agent for tie in ties) for agent in range(len(attributes_NA))])
+    is_unreached_N &= ~timeline.exposure_VN[:2].any(0)
+    for record in skipped[1:]:
+        for now, first in zip(tensors_of(record, is_unreached_N), tensors_of(skipped[0], is_unreached_N), strict=True):
+            assert torch.equal(now, first)
+
+
+def test_the_cost_of_agents_whom_nothing_reaches_is_nothing():
+    attributes_NA, _, timeline = make_town(512, 0)
+    timeline = replace(timeline, exposure_VN=timeline.exposure_VN & (torch.arange(512) < 64))
+    with FlopCounterMode(display=False) as few, torch.no_grad():
+        rollout(MODEL, attributes_NA[:64], empty_graph(64), timeline.of_agents(torch.arange(64)), [], [], 4, seed=0)
+    with FlopCounterMode(display=False) as all_of_them, torch.no_grad():
+        rollout(MODEL, attributes_NA, empty_graph(512), timeline, [], [], 4, seed=0)
+    with FlopCounterMode(display=False) as start, torch.no_grad():
+        rollout(MODEL, attributes_NA, empty_graph(512), timeline, [], [], 0, seed=0)
+    with FlopCounterMode(display=False) as start_of_few, torch.no_grad():
+        rollout(MODEL, attributes_NA[:64], empty_graph(64), timeline.of_agents(torch.arange(64)), [], [], 0, seed=0)
+    moving = few.get_total_flops() - start_of_few.get_total_flops()
+    assert all_of_them.get_total_flops() - start.get_total_flops() == moving > 0
+
+
+def test_the_cost_is_linear_in_agents():
+    def flops(num_agents):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            rollout(MODEL, *make_town(num_agents, 4 * num_agents), QUESTIONS, [], 3, seed=0)
+        return counter.get_total_flops()
+
+    per_event_and_question = 2 * flops(1024) - flops(2048)
+    assert flops(4096) == 4 * flops(1024) - 3 * per_event_and_question
+    assert per_event_and_question < 0.05 * flops(1024)
+
+
+@settings(deadline=None, max_examples=20)
+@given(societies(), st.sampled_from([1, 2, 3]))
+def test_trust_is_the_same_in_blocks_and_stays_within_its_bounds(society, agents_per_block):
+    attributes_NA, ties, timeline = society
+    graph = make_graph(len(attributes_NA), ties)
+    with torch.no_grad():
+        states = [
+            rollout(TRUSTING, attributes_NA, graph, timeline, [], [], 4, seed=3, agents_per_block=size)
+            for size in (None, agents_per_block)
+        ]
+    assert torch.equal(states[0].trust_E, states[1].trust_E)
+    assert states[0].trust_E.shape == (len(ties),)
+    furthest = TRUSTING.trust.gain_T.abs().max()
+    assert bool((states[0].trust_E.abs() <= furthest).all())
+
+
+@settings(deadline=None, max_examples=20)
+@given(societies(), st.integers(0, 3), st.booleans())
+def test_a_rollout_that_is_resumed_has_the_same_bits(society, stop, has_trust):
+    attributes_NA, ties, timeline = society
+    model = TRUSTING if has_trust else MODEL
+    graph, triggers = make_graph(len(attributes_NA), ties), [Trigger(2, 0, 0, 0.2, 2)]
+    inputs = (model, attributes_NA, graph, timeline, QUESTIONS, triggers, NUM_TIMESTEPS)
+    with torch.no_grad():
+        whole = list(rollout_steps(*inputs, seed=3))
+        snapshot = whole[stop].snapshot()
+        kept = Snapshot.restore(snapshot.to_tensors(), json.loads(json.dumps(snapshot.to_facts())))
+        rest = list(rollout_steps(*inputs, seed=3, after=kept))
+    assert_same_bits([step.record for step in whole[stop + 1 :]], [step.record for step in rest])
+    if rest:
+        ours, theirs = whole[-1].snapshot().to_tensors(), rest[-1].snapshot().to_tensors()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_checkpoints_change_no_bit_of_the_gradient_and_keep_less():
+    town, kept, gradients = make_town(300, 1500), [], []
+    for is_checkpointed in (False, True):
+        bytes_kept = [0]
+
+        def pack(tensor, bytes_kept=bytes_kept):
+            bytes_kept[0] += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            state = rollout(MODEL, *town, QUESTIONS, [], 8, seed=0, is_checkpointed=is_checkpointed)
+        share = MODEL.readout(state, QUESTIONS[0])[:, 0].mean()
+        gradients.append(torch.autograd.grad(share, list(MODEL.parameters()), materialize_grads=True))
+        kept.append(bytes_kept[0])
+    assert all(torch.equal(mine, yours) for mine, yours in zip(*gradients, strict=True))
+    assert kept[1] < 0.1 * kept[0]
 
 
 def make_town(num_agents, num_ties, seed=0):

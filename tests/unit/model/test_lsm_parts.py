@@ -6,7 +6,17 @@ import pytest
 import torch
 
 from model.lsm.config import LSMConfig
-from model.lsm.inputs import NEVER, Question, Timeline, Trigger, empty_graph, empty_timeline
+from model.lsm.inputs import (
+    NEVER,
+    InputError,
+    InTies,
+    Question,
+    SocialGraph,
+    Timeline,
+    Trigger,
+    empty_graph,
+    empty_timeline,
+)
 from model.lsm.lsm import LSM
 from model.lsm.memory import EpisodicMemory, no_episodes
 from model.lsm.noise import standard_normal
@@ -60,17 +70,19 @@ def test_an_old_episode_gives_way_because_it_fades_to_half_in_a_half_life():
 
 
 def test_recall_of_an_empty_memory_is_exactly_nothing():
-    recalled_NF = EpisodicMemory(CONFIG).recall(
+    recalled_NF, vividness_N = EpisodicMemory(CONFIG).recall(
         no_episodes(3, 2, torch.zeros(1)), 1, [0], torch.randn(1, CONFIG.message_dim), torch.randn(3, 44)
     )
     assert not recalled_NF.any()
+    assert not vividness_N.any()
 
 
 def test_salience_of_a_kept_episode_carries_gradient_into_recall():
     memory = EpisodicMemory(CONFIG)
     salience_N = torch.tensor([0.7], requires_grad=True)
     episodes = memory.store(no_episodes(1, 2, salience_N), 1, replace(perceive(0.0), salience_N=salience_N))
-    memory.recall(episodes, 2, [0], torch.ones(1, CONFIG.message_dim), torch.ones(1, 44)).sum().backward()
+    recalled_NF, _ = memory.recall(episodes, 2, [0], torch.ones(1, CONFIG.message_dim), torch.ones(1, 44))
+    recalled_NF.sum().backward()
     assert salience_N.grad.abs() > 0
 
 
@@ -151,6 +163,50 @@ def test_a_closed_gate_is_persistence():
         rollout(model, attributes_NA, empty_graph(2), timeline, [QUESTION], [], 3, seed=0, record=records.append)
     assert torch.equal(records[0].channels_NK, records[3].channels_NK)
     assert torch.equal(records[0].option_probabilities[0], records[3].option_probabilities[0])
+
+
+def test_trust_rises_with_agreement_and_falls_with_contradiction():
+    model = LSM(replace(CONFIG, use_trust=True))
+    loud_X = torch.ones(CONFIG.expression_dim)
+    own_BX, speakers_SX = loud_X[None], torch.stack([loud_X, -loud_X, torch.zeros_like(loud_X)])
+    kinds_E = torch.tensor([0, 1, 2], dtype=torch.uint8)
+    in_ties = InTies(slice(0, 3), torch.tensor([0, 3]), torch.tensor([0, 1, 2]), kinds_E)
+    trust_E = torch.tensor([0.0, 0.0, 0.5])
+    for _ in range(200):
+        trust_E = model.trust(trust_E, in_ties, own_BX, speakers_SX)
+    furthest = 4 * torch.tanh(torch.tensor(0.25)) / 1.01
+    torch.testing.assert_close(trust_E, torch.stack([furthest, -furthest, torch.tensor(0.0)]), rtol=1e-4, atol=1e-4)
+    once_E = model.trust(torch.zeros(3), in_ties, own_BX, speakers_SX)
+    torch.testing.assert_close(once_E, 0.1 * trust_E, rtol=1e-3, atol=1e-4)
+
+
+def test_whoever_is_trusted_more_is_heard_more():
+    torch.manual_seed(0)
+    model = LSM(replace(CONFIG, use_trust=True))
+    graph = SocialGraph(torch.tensor([0, 2, 2, 2]), torch.tensor([1, 2]), torch.tensor([0, 0]), torch.ones(2))
+    attributes_NA, timeline = torch.tensor([[0, 0], [1, 2], [0, 2]]), empty_timeline(3, 4)
+    with torch.no_grad():
+        state = model.initial_state(attributes_NA, questions=[QUESTION])
+        only_one = model.advance(replace(state, trust_E=torch.tensor([0.0, -80.0])), graph, timeline, 1)[0]
+        alone = SocialGraph(torch.tensor([0, 1, 1, 1]), torch.tensor([1]), torch.tensor([0]), torch.ones(1))
+        wanted = model.advance(state, alone, timeline, 1)[0]
+    torch.testing.assert_close(only_one.channels_NK, wanted.channels_NK)
+    with pytest.raises(InputError, match="trust in 2 ties, the graph has 1"):
+        model.advance(only_one, alone, timeline, 2)
+
+
+def test_without_evolving_trust_a_state_carries_none():
+    model = LSM(CONFIG)
+    graph = SocialGraph(torch.tensor([0, 1, 1]), torch.tensor([1]), torch.tensor([0]), torch.ones(1))
+    state = rollout(model, torch.tensor([[0, 0], [1, 2]]), graph, empty_timeline(2, 4), [], [], 2, seed=0)
+    assert len(state.trust_E) == 0
+    assert not any(name.startswith("trust") for name, _ in model.named_parameters())
+
+
+def test_a_config_of_the_second_version_lets_unreached_agents_drift():
+    old = {name: value for name, value in CONFIG.to_dict().items() if name != "rests_when_unreached"}
+    assert not LSMConfig.from_dict({**old, "config_version": 2}).rests_when_unreached
+    assert LSMConfig.from_dict(CONFIG.to_dict()).rests_when_unreached
 
 
 def test_observed_channels_are_used_and_gaps_are_filled():

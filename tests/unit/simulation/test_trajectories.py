@@ -76,7 +76,7 @@ def test_steps_equal_the_engines_own_rollout(student, make_agents, make_ties, me
             record=records.append,
             counted_N=inputs.counted_N,
         )
-    ours = [record for record, _ in rollout_steps(student, inputs)]
+    ours = [step.record for step in rollout_steps(student, inputs)]
     assert [record.timestep for record in ours] == [record.timestep for record in records]
     assert any(2 in record.active_V.tolist() for record in ours), "the trigger never fired"
     for mine, theirs in zip(ours, records, strict=True):
