@@ -14,18 +14,19 @@ import numpy as np
 import polars as pl
 import torch
 
-from assets.simulation.gradients import EVENT_FIELDS, event_gradients, final_shares
+from assets.simulation.gradients import EVENT_FIELDS, final_shares, outcome_gradients
 from assets.simulation.questions import AskedQuestion, asked_questions
 from assets.simulation.rollouts import SHARED_DRAWS, RolloutInputs, population_mask, prepare_rollout
 from assets.simulation.rows import empty_rows, table_rows
 from assets.tensors import exposure_mask
 from model.lsm.lsm import LSM
+from validation.attributes import SOCIAL_TIE_TYPES
 
 COLUMN_OF_FIELD = {"valence": "valence", "credibility": "credibility", "exposure.reach": "reach"}
 """Column of the scenarios table that holds each field that can be varied."""
 
 MAX_AGENTS = 10_000
-"""Gradients keep every timestep in memory; with more agents the surface describes a part of the society."""
+"""With more agents the surface describes a part of the society: gradients take several times a rollout's time."""
 
 RUN_LENGTH = 250
 """Agents in a row that are taken together: agents are ordered by state and household, so that many ties come along."""
@@ -43,7 +44,7 @@ def intervention_surface(
     max_timesteps: int,
     max_agents: int = MAX_AGENTS,
 ) -> pl.DataFrame:
-    """Final shares at each value that the scenario's interventions list, and their derivatives by every event.
+    """Final shares at each value that the scenario's interventions list, and their derivatives by events and ties.
 
     Args:
         model: the student.
@@ -169,24 +170,49 @@ def _gradient_rows(
     )
     reach_V = torch.zeros(inputs.timeline.num_events)
     reach_V[: events.height] = torch.tensor(events["reach"].to_list())
-    gradients = event_gradients(model, inputs.to(device), reachable_VN.to(device), reach_V.to(device))
+    gradients = outcome_gradients(
+        model, inputs.to(device), reachable_VN.to(device), reach_V.to(device), _unframed(inputs, events).to(device)
+    )
+    shares = [gradient.share_O for gradient in gradients]
     for index, event in enumerate(events.iter_rows(named=True)):
         for position, field in enumerate(EVENT_FIELDS):
-            shares, derivatives = (
-                [gradient.share_O for gradient in gradients],
-                [gradient.derivative_PVO[position, index] for gradient in gradients],
-            )
-            for question, option, share, derivative in _options(questions, shares, derivatives):
-                yield {
-                    "kind": "gradient",
-                    "parameter": f"events.{event['name']}.{field}",
-                    "value": event[COLUMN_OF_FIELD[field]],
-                    "question_id": question.question_id,
-                    "outcome": option,
-                    "share": share,
-                    "derivative": derivative,
-                    "difference": 0.0,
-                }
+            if field == "framing" and event["framing"] is None:
+                continue
+            derivatives = [gradient.derivative_PVO[position, index] for gradient in gradients]
+            where = {"parameter": f"events.{event['name']}.{field}", "value": _value_in_file(event, field)}
+            yield from _derivative_rows(where, questions, shares, derivatives)
+    for code, tie_type in enumerate(SOCIAL_TIE_TYPES):
+        derivatives = [gradient.tie_derivative_TO[code] for gradient in gradients]
+        where = {"parameter": f"ties.{tie_type}.strength", "value": 1.0}
+        yield from _derivative_rows(where, questions, shares, derivatives)
+
+
+def _derivative_rows(
+    where: dict[str, Any], questions: list[AskedQuestion], shares: list[np.ndarray], derivatives: list[np.ndarray]
+) -> Iterator[dict[str, Any]]:
+    for question, option, share, derivative in _options(questions, shares, derivatives):
+        yield where | {
+            "kind": "gradient",
+            "question_id": question.question_id,
+            "outcome": option,
+            "share": share,
+            "derivative": derivative,
+            "difference": 0.0,
+        }
+
+
+def _value_in_file(event: dict[str, Any], field: str) -> float:
+    """The value at which a derivative is taken; framing is as written at 1."""
+    return 1.0 if field == "framing" else float(event[{**COLUMN_OF_FIELD, "at": "timestep"}[field]])
+
+
+def _unframed(inputs: RolloutInputs, events: pl.DataFrame) -> torch.Tensor:
+    """Embeddings of all events without their framing; an event without one, and a trigger's event, keeps its own."""
+    unframed_VD = inputs.timeline.embedding_VD.clone()
+    for index, vector in enumerate(events["unframed_embedding"]):
+        if vector is not None:
+            unframed_VD[index] = torch.tensor(vector.to_list(), dtype=unframed_VD.dtype)
+    return unframed_VD
 
 
 def _options(

@@ -35,11 +35,14 @@ def scenarios_table(scenarios: Sequence[Scenario]) -> pl.DataFrame:
     rows = [row for scenario in sorted(scenarios, key=lambda each: each.id) for row in _scenario_rows(scenario)]
     texts = [f"{row['framing']}. {row['text']}" if row["framing"] else row["text"] for row in rows]
     options = [option for row in rows for option in row["options"] or ()]
-    vectors = iter(encode_texts([*texts, *options]).tolist())
+    unframed = [row["text"] for row in rows if row["framing"]]
+    vectors = iter(encode_texts([*texts, *options, *unframed]).tolist())
     for row in rows:
         row["text_embedding"] = next(vectors)
     for row in rows:
         row["option_embeddings"] = [next(vectors) for _ in row["options"]] if row["options"] else None
+    for row in rows:
+        row["unframed_embedding"] = next(vectors) if row["framing"] else None
     return pl.DataFrame(rows, schema=SCENARIOS_SCHEMA)
 
 

@@ -56,6 +56,11 @@ SCENARIOS = TableContract(
         "content_hash": column(pl.String, "sha256 of the scenario's content, comments and layout aside"),
         "text_encoder": column(pl.String, "encoder that made the embeddings"),
         "text_embedding": column(pl.List(pl.Float32), "embedding of text and framing"),
+        "unframed_embedding": column(
+            pl.List(pl.Float32),
+            "embedding of an event's text without its framing; null where there is none",
+            nullable=True,
+        ),
         "option_embeddings": column(pl.List(pl.List(pl.Float32)), "embedding per option", nullable=True),
     },
     key=("scenario_id", "kind", "name"),

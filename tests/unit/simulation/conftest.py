@@ -211,6 +211,7 @@ def make_scenario_rows() -> Callable[..., pl.DataFrame]:
             "timestep": 1,
             "channel": "broadcast",
             "text_embedding": text(),
+            "unframed_embedding": text(),
             "intervention_fields": ["credibility", "exposure.reach"],
             "intervention_values": [[0.2, 0.9], [0.3, 0.7, 1.0]],
         }
@@ -221,6 +222,7 @@ def make_scenario_rows() -> Callable[..., pl.DataFrame]:
             "timestep": 2,
             "channel": "local_newspaper",
             "valence": -0.8,
+            "framing": None,
             "text_embedding": text(),
         }
         backlash = message | {

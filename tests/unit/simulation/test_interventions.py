@@ -1,12 +1,18 @@
 """The intervention surface: grid against rollouts, gradients against differences, parts of large societies."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
+from assets.simulation.gradients import EVENT_FIELDS, final_shares, outcome_gradients
 from assets.simulation.interventions import intervention_surface, part_of_society
 from assets.simulation.outcomes import summarise_outcomes
+from assets.simulation.rollouts import prepare_rollout
 from assets.simulation.trajectories import simulate_scenario
+from validation.attributes import SOCIAL_TIE_TYPES
 from validation.contracts import CONTRACTS
 
 NUM_AGENTS = 200
@@ -38,7 +44,10 @@ def test_rows_of_grid_and_gradient(surface_of, make_scenario_rows):
         ("events.announcement.exposure.reach", 1.0),
     ]
     gradient = surface.filter(pl.col("kind") == "gradient")
-    assert gradient.height == 2 * 3 * 3
+    parameters = [f"events.announcement.{field}" for field in EVENT_FIELDS]
+    parameters += [f"events.story.{field}" for field in EVENT_FIELDS if field != "framing"]
+    parameters += [f"ties.{tie_type}.strength" for tie_type in SOCIAL_TIE_TYPES]
+    assert sorted(gradient["parameter"]) == sorted(3 * parameters)
     assert grid["derivative"].is_null().all()
     assert (gradient["derivative"] != 0).all()
     per_parameter = gradient.group_by("parameter").agg(pl.col("derivative").sum())
@@ -81,6 +90,43 @@ def test_gradient_agrees_with_central_differences(surface_of, make_scenario_rows
         below, above = rows.filter(pl.col("kind") == "grid").sort("value")["share"]
         derivative = rows.filter(pl.col("kind") == "gradient")["derivative"][0]
         assert derivative == pytest.approx((above - below) / (2 * step), rel=0.05, abs=2e-5)
+
+
+def test_gradients_of_timing_framing_and_ties_agree_with_differences(student, tables, make_scenario_rows):
+    """In double precision and by small steps: of timing towards later, where the soft schedule is smooth."""
+    inputs = prepare_rollout(**tables, scenario_rows=make_scenario_rows(), replicate=0, seed=5, max_timesteps=12)
+    student = student.double()
+    timeline, graph = inputs.timeline, inputs.graph
+    unframed_VD = timeline.embedding_VD.flip(0)
+    reach_V = torch.full((timeline.num_events,), 0.7)
+    (found,) = outcome_gradients(student, inputs, timeline.exposure_VN, reach_V, unframed_VD)
+    step, event = 1e-4, 0
+
+    def slope(**changes):
+        (changed,) = final_shares(student, replace(inputs, **changes))
+        return (changed - found.share_O) / step
+
+    later_V = torch.zeros(timeline.num_events, dtype=torch.float64)
+    later_V[event] = step
+    louder_VD = timeline.embedding_VD.double()
+    louder_VD[event] += step * (louder_VD[event] - unframed_VD[event].double())
+    stronger_E = graph.strength_E.double() * (1 + step * (graph.tie_type_E == 1))
+    for derivative_O, difference_O in (
+        (found.derivative_PVO[EVENT_FIELDS.index("at"), event], slope(timeline=replace(timeline, delay_V=later_V))),
+        (
+            found.derivative_PVO[EVENT_FIELDS.index("framing"), event],
+            slope(timeline=replace(timeline, embedding_VD=louder_VD)),
+        ),
+        (found.tie_derivative_TO[1], slope(graph=replace(graph, strength_E=stronger_E))),
+    ):
+        assert np.abs(difference_O).max() > 1e-6
+        np.testing.assert_allclose(derivative_O, difference_O, rtol=0.02, atol=1e-7)
+
+
+def test_computing_timesteps_again_changes_no_derivative(surface_of, make_scenario_rows, monkeypatch):
+    kept = surface_of(make_scenario_rows())
+    monkeypatch.setattr("assets.simulation.gradients.AGENT_TIMESTEPS_KEPT", 0)
+    assert surface_of(make_scenario_rows()).equals(kept)
 
 
 def test_gradient_of_reach_has_the_sign_of_the_grid(surface_of, make_scenario_rows):

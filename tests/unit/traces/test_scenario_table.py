@@ -50,7 +50,9 @@ def test_embeddings_belong_to_their_wordings(table: pl.DataFrame) -> None:
     event = table.row(by_predicate=pl.col("name") == "audit", named=True)
     expected_D = encode_texts([f"{event['framing']}. {event['text']}"])[0]
     np.testing.assert_array_equal(np.float32(event["text_embedding"]), expected_D)
+    np.testing.assert_array_equal(np.float32(event["unframed_embedding"]), encode_texts([event["text"]])[0])
     assert event["option_embeddings"] is None
+    assert question["unframed_embedding"] is None
 
 
 def test_a_question_has_the_same_vector_in_a_scenario_and_in_its_baseline(table: pl.DataFrame) -> None:
