@@ -54,7 +54,9 @@ def agents_to_tensor(agents: pl.DataFrame) -> Tensor:
 
 
 def ties_to_graph(ties: pl.DataFrame, num_agents: int) -> SocialGraph:
-    """The social ties as the engines read them: sorted by the agent that hears, then by the agent that is heard.
+    """The social ties as the engines read them: a destination-sorted CSR with int32 speakers and uint8 types.
+
+    Rows of the table are in that order already, so that nothing is sorted again.
 
     Media ties carry events, not expressions, and ties of strength zero carry nothing: both are left out.
 
@@ -66,24 +68,31 @@ def ties_to_graph(ties: pl.DataFrame, num_agents: int) -> SocialGraph:
         ValueError: an end of a tie is no agent.
     """
     social = ties.filter(pl.col("tie_type").is_in(SOCIAL_TIE_TYPES) & (pl.col("strength") > 0))
-    code_of = {tie_type: code for code, tie_type in enumerate(SOCIAL_TIE_TYPES)}
-    social = social.with_columns(pl.col("tie_type").replace_strict(code_of, return_dtype=pl.Int64).alias("code")).sort(
-        "dst", "src", "code"
-    )
-    ends = [social[end].max() for end in ("src", "dst") if social.height]
-    if any(int(end) >= num_agents for end in ends):  # pyright: ignore[reportArgumentType]
+    src_E, dst_E = (social[end].to_numpy() for end in ("src", "dst"))
+    code_E = social["tie_type"].cast(pl.Enum(SOCIAL_TIE_TYPES)).to_physical().cast(pl.UInt8).to_numpy()
+    strength_E = social["strength"].to_numpy().astype(np.float32)
+    highest = max((int(end_E.max()) for end_E in (src_E, dst_E) if len(end_E)), default=-1)
+    if highest >= num_agents:
         raise ValueError(
-            f"ties name agent {max(ends)}, but the society has {num_agents} agents (0…{num_agents - 1}). "  # pyright: ignore[reportArgumentType]
+            f"ties name agent {highest}, but the society has {num_agents} agents (0…{num_agents - 1}). "
             "Pass ties of the same society; use `induced_ties` for a part of it."
         )
-    counts_N = np.bincount(social["dst"].to_numpy(), minlength=num_agents)
-    offsets_N1 = np.concatenate([[0], np.cumsum(counts_N)]).astype(np.int64)
+    if not _is_sorted(dst_E, src_E):
+        order_E = np.lexsort((code_E, src_E, dst_E))
+        src_E, dst_E, code_E, strength_E = (column[order_E] for column in (src_E, dst_E, code_E, strength_E))
+    offsets_N1 = np.concatenate([[0], np.cumsum(np.bincount(dst_E, minlength=num_agents))]).astype(np.int64)
     return SocialGraph(
         offsets_N1=torch.from_numpy(offsets_N1),
-        src_E=torch.from_numpy(social["src"].to_numpy().astype(np.int64)),
-        tie_type_E=torch.from_numpy(social["code"].to_numpy().copy()),
-        strength_E=torch.from_numpy(social["strength"].to_numpy().astype(np.float32)),
+        src_E=torch.from_numpy(src_E.astype(np.int32)),
+        tie_type_E=torch.from_numpy(code_E.copy()),
+        strength_E=torch.from_numpy(strength_E),
     )
+
+
+def _is_sorted(dst_E: np.ndarray, src_E: np.ndarray) -> bool:
+    """Whether ties come in the order of dst and then src, as the table stores them, each pair once."""
+    step_E = np.diff(dst_E)
+    return bool(((step_E > 0) | ((step_E == 0) & (np.diff(src_E) > 0))).all())
 
 
 def induced_ties(ties: pl.DataFrame, agent_ids: np.ndarray) -> pl.DataFrame:
@@ -94,10 +103,10 @@ def induced_ties(ties: pl.DataFrame, agent_ids: np.ndarray) -> pl.DataFrame:
         agent_ids: different agent ids, in the order the part of the society is to have.
     """
     position = pl.DataFrame(
-        {"agent_id": agent_ids.astype(np.int64), "position": np.arange(len(agent_ids), dtype=np.int64)}
+        {"agent_id": agent_ids.astype(np.int32), "position": np.arange(len(agent_ids), dtype=np.int32)}
     )
     return (
-        ties.filter(pl.col("tie_type").is_in(SOCIAL_TIE_TYPES))
+        ties.with_columns(pl.col("src", "dst").cast(pl.Int32)).filter(pl.col("tie_type").is_in(SOCIAL_TIE_TYPES))
         .join(position.rename({"agent_id": "src", "position": "new_src"}), on="src", how="inner")
         .join(position.rename({"agent_id": "dst", "position": "new_dst"}), on="dst", how="inner")
         .select(pl.col("new_src").alias("src"), pl.col("new_dst").alias("dst"), "tie_type", "strength")

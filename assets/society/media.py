@@ -112,9 +112,9 @@ def form_media(
     )
     ties = pl.DataFrame(
         {
-            "src": np.repeat(np.arange(len(sources), dtype=np.int64), [len(followers) for followers in followers_S]),
-            "dst": np.concatenate([*followers_S, np.empty(0, dtype=np.int64)]),
+            "src": np.repeat(np.arange(len(sources), dtype=np.int32), [len(followers) for followers in followers_S]),
+            "dst": np.concatenate([*followers_S, np.empty(0, dtype=np.int64)]).astype(np.int32),
         },
-        schema={"src": pl.Int64, "dst": pl.Int64},
+        schema={"src": pl.Int32, "dst": pl.Int32},
     ).with_columns(pl.lit("media").alias("tie_type"), pl.lit(MEDIA_TIE_STRENGTH, dtype=pl.Float32).alias("strength"))
     return media_sources, ties.sort("dst", "src")

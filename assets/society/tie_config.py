@@ -17,13 +17,15 @@ class TieRule:
     mean_degree: ties per agent.
     log_odds: per attribute, log odds of choosing an alter of the same level over one of another, all else equal.
     log_odds_per_decade: loss of log odds per ten years of age difference.
-    circle_size: agents per circle; circles are cut from the agents in order of state.
-    circle_attributes: ordinal attributes by which agents of a state are ordered, with noise, before circles are cut;
+    circle_size: agents per circle; circles are cut from the agents of an area.
+    circle_attributes: ordinal attributes by which agents of a district are ordered, with noise, before circles are cut;
         none for neighbourhoods, in which households stay together.
-    circle_share: share of choices made within the circle; the others look anywhere in the population.
+    circle_share: share of choices made within the circle.
+    nation_share: share of choices made in another area; what is left looks anywhere in the own area.
     closure_share: share of ties made with a tie of a tie.
     strength_range: strength of ties between agents with nothing and with everything in common.
     activity_by_age_group: relative number of ties by age group; 1 where not listed.
+    district_size: agents per district, where circles go by attributes.
     """
 
     mean_degree: float
@@ -31,18 +33,25 @@ class TieRule:
     log_odds_per_decade: float
     circle_size: int
     circle_share: float
+    nation_share: float
     closure_share: float
     strength_range: tuple[float, float]
     circle_attributes: tuple[str, ...] = ()
     activity_by_age_group: Mapping[str, float] = field(default_factory=dict)
+    district_size: int = 10_000
 
     def __post_init__(self) -> None:
         unknown = [name for name in (*self.log_odds, *self.circle_attributes) if name not in ATTRIBUTE_BY_NAME]
         if unknown:
             raise ValueError(f"Unknown attributes {', '.join(unknown)}. Attributes: {', '.join(ATTRIBUTE_BY_NAME)}")
-        for name, value in (("circle_share", self.circle_share), ("closure_share", self.closure_share)):
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name} is {value}; allowed: a fraction from 0 to 1.")
+        for name in ("circle_share", "nation_share", "closure_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: a fraction from 0 to 1.")
+        if self.circle_share + self.nation_share > 1.0:
+            raise ValueError(
+                f"circle_share {self.circle_share} and nation_share {self.nation_share} are shares of one whole; "
+                "allowed: a sum of at most 1."
+            )
         if self.mean_degree < 0.0 or self.circle_size < 2:
             raise ValueError(
                 f"mean_degree is {self.mean_degree} and circle_size {self.circle_size}; allowed: zero or more, and two "
@@ -98,7 +107,8 @@ FRIEND = TieRule(
     },
     log_odds_per_decade=0.65,
     circle_size=45,
-    circle_share=0.8,
+    circle_share=0.7,
+    nation_share=0.2,
     closure_share=0.6,
     strength_range=(0.4, 0.8),
 )
@@ -114,6 +124,7 @@ PROFESSIONAL = TieRule(
     log_odds_per_decade=0.25,
     circle_size=12,
     circle_share=0.75,
+    nation_share=0.15,
     closure_share=0.4,
     strength_range=(0.2, 0.6),
     circle_attributes=("education", "income_group"),
@@ -129,6 +140,7 @@ WEAK = TieRule(
     log_odds_per_decade=0.15,
     circle_size=1_500,
     circle_share=0.5,
+    nation_share=0.3,
     closure_share=0.4,
     strength_range=(0.05, 0.3),
 )

@@ -10,12 +10,12 @@ TIES = TableContract(
     group="society",
     row="directed tie",
     columns={
-        "src": column(pl.Int64, "agent that is heard; for media ties the source_id", NOT_NEGATIVE),
-        "dst": column(pl.Int64, "agent that hears", NOT_NEGATIVE),
+        "src": column(pl.Int32, "agent that is heard; for media ties the source_id", NOT_NEGATIVE),
+        "dst": column(pl.Int32, "agent that hears; rows are stored in its order", NOT_NEGATIVE),
         "tie_type": column(pl.String, "kind of tie", one_of(TIE_TYPES)),
         "strength": column(pl.Float32, "weight of the tie, 0 to 1", FRACTION),
     },
-    key=("src", "dst", "tie_type"),
+    key=("dst", "src", "tie_type"),
 )
 
 MEDIA_SOURCES = TableContract(
