@@ -1,6 +1,6 @@
 """The Delta I/O manager: assets return rows, this writes them under contract and reads them back for the next stage.
 
-Assets return a polars frame (a whole table) or `PartitionedRows` (one commit per scenario × replicate). An input typed
+Assets return a polars frame or `RowChunks` (a whole table), or `PartitionedRows` (one commit per scenario × replicate). An input typed
 `pl.LazyFrame` is scanned lazily, one typed `pl.DataFrame` is read into memory, sorted by the table's key. Inputs of
 partitioned tables hold the partitions that Dagster's mapping asks for.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import dagster as dg
 import polars as pl
 
-from orchestration.partitions import PartitionedRows, to_partition
+from orchestration.partitions import PartitionedRows, RowChunks, to_partition
 from orchestration.resources import Platform
 from orchestration.table_assets import links, plot
 from orchestration.table_store import Partition, Written
@@ -37,6 +37,8 @@ class DeltaTables(dg.ConfigurableIOManager):
         parts: list[Partition] = []
         if isinstance(obj, pl.DataFrame):
             written = [self._write(table, obj, context.run_id)]
+        elif isinstance(obj, RowChunks):
+            written = [self._write(table, obj.chunks, context.run_id)]
         elif isinstance(obj, PartitionedRows):
             written = []
             for part in obj:
@@ -44,7 +46,9 @@ class DeltaTables(dg.ConfigurableIOManager):
                 parts.append(part.partition)
                 context.log.info(f"{table}: wrote {written[-1].num_rows:,} rows of {part.partition.key}")
         else:
-            raise TypeError(f"Asset {table} returned {type(obj).__name__}; allowed: polars.DataFrame, PartitionedRows.")
+            raise TypeError(
+                f"Asset {table} returned {type(obj).__name__}; allowed: polars.DataFrame, RowChunks, PartitionedRows."
+            )
         rows = self._last_written(table, parts[-1] if parts else None)
         metadata = {**links(self.platform.settings), **self._metadata(table, written)}
         if "plot" not in context.output_metadata and (chart := draw_table(table, rows)):

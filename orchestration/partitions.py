@@ -42,6 +42,13 @@ class PartitionRows:
     chunks: Iterable[pl.DataFrame]
 
 
+@dataclass(frozen=True)
+class RowChunks:
+    """Rows of a whole table in chunks, none of which shares a key with another; one commit, bounded memory."""
+
+    chunks: Iterable[pl.DataFrame]
+
+
 class PartitionedRows:
     """Rows of several partitions, computed and committed one partition after another."""
 

@@ -21,8 +21,8 @@ from validation.attributes import ATTRIBUTES, REGION_OF_STATE
 SMALLEST_AREA = 1_000
 """Agents below which a state is joined with the next one of its region: fewer could not hold the ties asked for."""
 
-LARGEST_AREA = 1_000_000
-"""Agents above which a state is cut into equal parts; bounds memory at about 1 GB per area."""
+LARGEST_AREA = 250_000
+"""Agents above which a state is cut into equal parts, as the population's shards are; bounds memory per area."""
 
 REGIONS = tuple(dict.fromkeys(REGION_OF_STATE.values()))
 STATES = tuple(sorted(REGION_OF_STATE, key=lambda state: (REGIONS.index(REGION_OF_STATE[state]), state)))
@@ -94,7 +94,8 @@ def cut_areas(num_agents_by_state: Sequence[int]) -> list[int]:
         is_last_of_region = state == [s for s in STATES if REGION_OF_STATE[s] == REGION_OF_STATE[state]][-1]
         if end - begin >= SMALLEST_AREA:
             parts = -(-(end - begin) // LARGEST_AREA)
-            edges += [begin + (end - begin) * part // parts for part in range(1, parts + 1)]
+            sizes = [(end - begin - part + parts - 1) // parts for part in range(parts)]
+            edges += [begin + upto for upto in accumulate(sizes)]
             begin = end
         elif is_last_of_region and len(edges) > 1 and end > begin and edges[-1] - edges[-2] < LARGEST_AREA:
             edges[-1] = begin = end
@@ -110,9 +111,16 @@ def line_up(agents: pl.DataFrame) -> tuple[np.ndarray, list[int]]:
 
 
 def sociability(num_agents: int, config: TieConfig, seeds: np.random.SeedSequence) -> np.ndarray:
-    """Relative number of ties of each agent of an area, gamma with mean 1."""
-    shape = config.sociability_shape
-    return np.random.default_rng(seeds).standard_gamma(shape, num_agents) / shape
+    """Relative number of ties of each agent of an area, with mean 1.
+
+    A floor and a gamma distribution above it, times a lognormal factor that neighbours share.
+    """
+    shape, floor, spread = config.sociability_shape, config.sociability_floor, config.neighbourhood_spread
+    rng = np.random.default_rng(seeds)
+    own_N = floor + (1.0 - floor) * rng.standard_gamma(shape, num_agents) / shape
+    num_neighbourhoods = max(1, round(num_agents / config.neighbourhood_size))
+    shared = np.exp(spread * rng.standard_normal(num_neighbourhoods) - spread**2 / 2.0)
+    return own_N * shared[np.arange(num_agents) * num_neighbourhoods // num_agents]
 
 
 def lottery_of(

@@ -3,8 +3,10 @@
 import dagster as dg
 import polars as pl
 
+from assets.society.statistics import tie_faults
 from orchestration.resources import Platform
 from orchestration.table_assets import contract_check
+from validation.attributes import TIE_TYPES
 
 ties_contract = contract_check("ties")
 media_sources_contract = contract_check("media_sources")
@@ -16,14 +18,14 @@ graph_statistics_contract = contract_check("graph_statistics")
 )
 def ties_are_sound(platform: Platform) -> dg.AssetCheckResult:
     """Counts dangling, self and one-sided social ties."""
-    num_agents = platform.store.scan("agents").select(pl.len()).collect().item()
-    ties = platform.store.scan("ties")
-    social = ties.filter(pl.col("tie_type") != "media")
-    reverse = social.select(pl.col("dst").alias("src"), pl.col("src").alias("dst"), "tie_type")
-    counts = {
-        "dangling": ties.filter(pl.col("dst") >= num_agents).select(pl.len()).collect().item()
-        + social.filter(pl.col("src") >= num_agents).select(pl.len()).collect().item(),
-        "self": social.filter(pl.col("src") == pl.col("dst")).select(pl.len()).collect().item(),
-        "one_sided": social.join(reverse, on=["src", "dst", "tie_type"], how="anti").select(pl.len()).collect().item(),
-    }
-    return dg.AssetCheckResult(passed=not any(counts.values()), metadata=counts)
+    num_agents = platform.store.num_rows("agents")
+    ties = platform.store.scan("ties").select(
+        "src", "dst", code=pl.col("tie_type").cast(pl.Enum(TIE_TYPES)).to_physical().cast(pl.UInt8)
+    )
+    return dg.AssetCheckResult(
+        **_verdict(tie_faults(*(column.to_numpy() for column in ties.collect().iter_columns()), num_agents))
+    )
+
+
+def _verdict(counts: dict[str, int]) -> dict:
+    return {"passed": not any(counts.values()), "metadata": counts}

@@ -6,9 +6,9 @@ import altair as alt
 import dagster as dg
 import polars as pl
 
-from assets.society.statistics import degree_histogram
 from assets.society.statistics import graph_statistics as measure_graph
 from assets.society.ties import form_society
+from orchestration.partitions import RowChunks
 from orchestration.resources import Platform
 from orchestration.table_assets import plot, table_options, table_output
 from validation.report.charts import plot_png
@@ -22,21 +22,23 @@ from validation.report.charts import plot_png
     },
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def society(platform: Platform, agents: pl.DataFrame) -> Iterator[dg.Output[pl.DataFrame]]:
+def society(
+    platform: Platform, agents: pl.DataFrame
+) -> Iterator[dg.Output[RowChunks] | dg.Output[pl.DataFrame]]:
     """Forms the typed social graph."""
-    ties, media_sources = form_society(agents, platform.recipe.seed)
-    histogram = degree_histogram(ties)
+    graph, media_sources = form_society(agents, platform.recipe.seed)
+    degree_N = graph.social_degrees()
+    histogram = pl.DataFrame({"degree": degree_N}).group_by("degree").agg(num_agents=pl.len()).sort("degree")
     chart = (
         alt.Chart(histogram.to_pandas(), title="social ties per agent")
         .mark_bar()
         .encode(x="degree:Q", y="num_agents:Q")
         .properties(width=420, height=220)
     )
-    num_social = ties.filter(pl.col("tie_type") != "media").height
     yield dg.Output(
-        ties,
+        RowChunks(graph.chunks()),
         output_name="ties",
-        metadata={"mean_degree": num_social / agents.height, "plot": plot(plot_png(chart.to_dict()))},
+        metadata={"mean_degree": float(degree_N.mean()), "plot": plot(plot_png(chart.to_dict()))},
     )
     yield dg.Output(media_sources, output_name="media_sources")
 

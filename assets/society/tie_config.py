@@ -1,13 +1,27 @@
 """How social ties are formed: sizes, preferences and closure per tie type, with their sources.
 
-Numbers marked "ours" are choices that no single publication fixes; `graph_statistics` prints what they lead to beside
-published figures.
+The numbers are in `tie_rules.yaml`, set to the targets of `graph_targets.yaml` by `populace society fit`; where they
+come from is told in `docs/concepts/society.md`.
+
+    TieConfigError   the file of rules cannot be used
 """
 
+import json
+
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+
+import yaml
 
 from validation.attributes import ATTRIBUTE_BY_NAME, SOCIAL_TIE_TYPES
+
+RULES_FILE = Path(__file__).with_name("tie_rules.yaml")
+
+
+class TieConfigError(ValueError):
+    """The file of rules cannot be used; the message names the file, what was found and what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +86,19 @@ class TieConfig:
         the first rule weighs it.
     sociability_shape: shape of the gamma distribution of sociability, which is an agent's relative number of ties, of
         mean one and shared by all types; smaller means more unequal.
+    sociability_floor: sociability that everybody has; the gamma distribution makes up the rest of the mean.
+    neighbourhood_spread: standard deviation of the logarithm of a factor that a neighbourhood's agents share; it makes
+        sociable people tied with sociable ones.
+    neighbourhood_size: agents of a neighbourhood.
     num_candidates: alters that an agent weighs up at each choice. Preference for the alike is bounded by it.
     """
 
     rules: Mapping[str, TieRule]
     household_strength_range: tuple[float, float] = (0.8, 1.0)
     sociability_shape: float = 1.3
+    sociability_floor: float = 0.3
+    neighbourhood_spread: float = 0.3
+    neighbourhood_size: int = 60
     num_candidates: int = 12
 
     def __post_init__(self) -> None:
@@ -87,67 +108,40 @@ class TieConfig:
             raise ValueError(
                 f"Rules for {', '.join(unknown) or 'no tie type'}; give one or more of {', '.join(allowed)}."
             )
-        if self.sociability_shape <= 0.0 or self.num_candidates < 1:
+        if self.sociability_shape <= 0.0 or not 0.0 <= self.sociability_floor < 1.0 or self.num_candidates < 1:
             raise ValueError(
-                f"sociability_shape is {self.sociability_shape} and num_candidates {self.num_candidates}; "
-                "allowed: above zero, and one or more."
+                f"sociability_shape is {self.sociability_shape}, sociability_floor {self.sociability_floor} and "
+                f"num_candidates {self.num_candidates}; allowed: above zero, from 0 to below 1, and one or more."
             )
 
 
-FRIEND = TieRule(
-    mean_degree=4.7,
-    log_odds={
-        "race_ethnicity": 3.0,
-        "party": 1.5,
-        "education": 0.8,
-        "religion_importance": 0.6,
-        "sex": 0.6,
-        "age_group": 0.5,
-        "income_group": 0.3,
-    },
-    log_odds_per_decade=0.65,
-    circle_size=45,
-    circle_share=0.7,
-    nation_share=0.2,
-    closure_share=0.6,
-    strength_range=(0.4, 0.8),
-)
-"""Friends. Mean degree and circle size: the support clique of up to five and the band of 30 to 50 people of Zhou,
-Sornette, Hill & Dunbar (2005), Discrete hierarchical organization of social group sizes. That race and ethnicity divide
-most, then age and religion, then education, then sex follows McPherson, Smith-Lovin & Cook (2001), Birds of a feather.
-The log odds of race and party were set so that shares of same-race and same-party friends come near those that PRRI
-reports for 2013 and 2022 (see `references.py`). The other sizes, circle share and closure share: ours."""
+@cache
+def load_tie_config(path: Path = RULES_FILE) -> TieConfig:
+    """The rules of a file.
 
-PROFESSIONAL = TieRule(
-    mean_degree=3.8,
-    log_odds={"education": 0.8, "income_group": 0.4, "race_ethnicity": 0.8, "sex": 0.4},
-    log_odds_per_decade=0.25,
-    circle_size=12,
-    circle_share=0.75,
-    nation_share=0.15,
-    closure_share=0.4,
-    strength_range=(0.2, 0.6),
-    circle_attributes=("education", "income_group"),
-    activity_by_age_group={"60-69": 0.6, "70+": 0.2},
-)
-"""Colleagues. Work ties are less homophilous than friendship except in education and occupation, for which income
-stands (McPherson et al. 2001). Activity of the old: labour force participation falls from about 0.8 before 55 to about
-0.2 from 65 (Bureau of Labor Statistics 2016, approximate). Circles of twelve stand for work teams. Sizes: ours."""
+    Raises:
+        TieConfigError: the file holds other fields, or a value that is not allowed.
+    """
+    try:
+        kept = yaml.safe_load(path.read_text(encoding="utf-8"))
+        rules = {
+            name: TieRule(**{key: tuple(value) if isinstance(value, list) else value for key, value in rule.items()})
+            for name, rule in kept.pop("rules").items()
+        }
+        kept["household_strength_range"] = tuple(kept["household_strength_range"])
+        return TieConfig(rules=rules, **kept)
+    except (TypeError, ValueError, KeyError, AttributeError, yaml.YAMLError) as error:
+        raise TieConfigError(
+            f"{path} holds no rules of tie formation: {error}. It has rules (one per tie type), "
+            f"{', '.join(field.name for field in fields(TieConfig) if field.name != 'rules')}; make it anew with "
+            "populace society fit --write."
+        ) from error
 
-WEAK = TieRule(
-    mean_degree=3.7,
-    log_odds={"race_ethnicity": 0.6, "party": 0.2, "education": 0.2},
-    log_odds_per_decade=0.15,
-    circle_size=1_500,
-    circle_share=0.5,
-    nation_share=0.3,
-    closure_share=0.4,
-    strength_range=(0.05, 0.3),
-)
-"""Acquaintances: nearly random over the nation or a district, so that they bridge circles (Granovetter 1973, The
-strength of weak ties), or acquaintances of those one knows. Sizes: ours."""
 
-DEFAULT_TIE_CONFIG = TieConfig(rules={"friend": FRIEND, "professional": PROFESSIONAL, "weak": WEAK})
-"""With about 1.2 household ties, 13.4 ties per agent: the mean number of contacts of a day in POLYMOD (Mossong et al.
-2008). Shape of sociability and preference for one's age were set so that the spread of degrees (median 10, 95th
-percentile 35) and the age correlation of contacts in that survey are near. What was set so is no evidence."""
+def write_tie_config(config: TieConfig, path: Path) -> None:
+    """Keeps the rules in a file, whole or not at all."""
+    plain = json.loads(json.dumps(asdict(config)))
+    text = yaml.safe_dump(plain, sort_keys=False, width=118, default_flow_style=None)
+    partial = path.with_suffix(".partial")
+    partial.write_text("# Rules of tie formation; set by `populace society fit`, explained in docs/concepts/society.md.\n" + text)
+    partial.replace(path)

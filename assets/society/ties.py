@@ -28,7 +28,7 @@ from assets.society.areas import (
     sociability,
 )
 from assets.society.media import form_media
-from assets.society.tie_config import DEFAULT_TIE_CONFIG, TieConfig, TieRule
+from assets.society.tie_config import TieConfig, TieRule, load_tie_config
 from validation.attributes import TIE_TYPES
 
 TIES_STREAM = 1
@@ -146,55 +146,75 @@ class AreaTies:
         )
 
 
+@dataclass(frozen=True)
+class TieGraph:
+    """The whole graph in compact form, area by area, in the order of positions.
+
+    agent_id_N: agent id of each position, or None where ids are positions.
+    """
+
+    areas: tuple[AreaTies, ...]
+    agent_id_N: np.ndarray | None
+
+    def chunks(self) -> Iterator[pl.DataFrame]:
+        """Rows of `ties` in chunks that follow one another in the order of dst, src and tie type."""
+        rows = (area.rows(self.agent_id_N) for area in self.areas)
+        yield from rows if self.agent_id_N is None else [pl.concat(rows).sort("dst", "src", "tie_type")]
+
+    def rows(self) -> pl.DataFrame:
+        """All rows of `ties` at once."""
+        return pl.concat(self.chunks())
+
+    def social_degrees(self) -> np.ndarray:
+        """Social ties of each position, shape [N]."""
+        upto = [np.concatenate([[0], np.cumsum(area.type_E != MEDIA)])[area.offset_N1] for area in self.areas]
+        return np.concatenate([np.diff(offsets) for offsets in upto])
+
+
 def form_society(
-    agents: pl.DataFrame, seed: int, config: TieConfig = DEFAULT_TIE_CONFIG
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+    agents: pl.DataFrame, seed: int, config: TieConfig | None = None
+) -> tuple[TieGraph, pl.DataFrame]:
     """Forms social ties and media ties.
 
     Args:
         agents: rows of `agents`.
         seed: any non-negative integer.
-        config: sizes and preferences of social ties.
+        config: sizes and preferences of social ties; those of `tie_rules.yaml` when left out.
 
     Returns:
-        Rows of `ties`, social and media together, sorted by dst, src and tie type, and rows of `media_sources`.
+        The graph, social and media ties together, and rows of `media_sources`.
     """
     media_sources, media_ties = form_media(agents, seed)
-    return pl.concat(tie_chunks(agents, seed, config, media_ties)), media_sources
+    return form_tie_graph(agents, seed, config, media_ties), media_sources
 
 
-def form_ties(agents: pl.DataFrame, seed: int, config: TieConfig = DEFAULT_TIE_CONFIG) -> pl.DataFrame:
-    """Forms the social ties.
+def form_ties(agents: pl.DataFrame, seed: int, config: TieConfig | None = None) -> pl.DataFrame:
+    """Forms the social ties: rows of `ties`, each pair once in each direction, sorted by dst, src and tie type.
 
     Args:
         agents: rows of `agents`, in any order.
         seed: any non-negative integer.
         config: sizes and preferences.
-
-    Returns:
-        Rows of `ties`, each pair once in each direction, sorted by dst, src and tie type.
 
     Raises:
         ValueError: agent ids are not 0…N−1.
     """
-    return pl.concat(tie_chunks(agents, seed, config))
+    return form_tie_graph(agents, seed, config).rows()
 
 
-def tie_chunks(
+def form_tie_graph(
     agents: pl.DataFrame,
     seed: int,
-    config: TieConfig = DEFAULT_TIE_CONFIG,
+    config: TieConfig | None = None,
     media_ties: pl.DataFrame | None = None,
-) -> Iterator[pl.DataFrame]:
-    """Rows of `ties` in chunks that follow one another in the order of dst; all rows are never in memory at once.
-
-    Agents whose ids are not in the order of areas make one chunk.
+) -> TieGraph:
+    """Forms the social ties and weaves media ties in.
 
     Args:
         agents: rows of `agents`, in any order.
         seed: any non-negative integer.
         config: sizes and preferences.
-        media_ties: rows of type media to be woven in, sorted by dst.
+        media_ties: rows of type media.
 
     Raises:
         ValueError: agent ids are not 0…N−1.
@@ -205,12 +225,13 @@ def tie_chunks(
             f"agents holds {agents.height} rows, whose ids must be 0, 1, 2 and so on, each once. "
             "Form ties for a whole population, then take the induced ties of the part you want."
         )
+    config = load_tie_config() if config is None else config
     order_N, num_by_state = line_up(agents)
     is_in_order = bool((np.diff(order_N) > 0).all())
     people = People.of(agents if is_in_order else agents[order_N])
     media = _media_by_position(media_ties, order_N, is_in_order)
-    chunks = (area.rows(None if is_in_order else order_N) for area in form_graph(people, num_by_state, seed, config, media))
-    yield from chunks if is_in_order else [pl.concat(chunks).sort("dst", "src", "tie_type")]
+    areas = tuple(form_graph(people, num_by_state, seed, config, media))
+    return TieGraph(areas, None if is_in_order else order_N)
 
 
 def form_graph(

@@ -3,7 +3,7 @@
 import polars as pl
 
 from validation.attributes import TIE_TYPES
-from validation.contracts.table import FRACTION, NOT_NEGATIVE, TableContract, column, one_of
+from validation.contracts.table import FRACTION, NOT_NEGATIVE, POSITIVE, TableContract, column, one_of
 
 TIES = TableContract(
     name="ties",
@@ -42,8 +42,11 @@ GRAPH_STATISTICS = TableContract(
         "tie_type": column(pl.String, "tie type, or all_social for the social ties together"),
         "value": column(pl.Float64, "value of the statistic", nullable=True),
         "chance_value": column(pl.Float64, "value under random mixing with the same degrees", nullable=True),
-        "reference_value": column(pl.Float64, "published value where there is one", nullable=True),
-        "reference_source": column(pl.String, "publication of the reference value", nullable=True),
+        "reference_value": column(pl.Float64, "target of the statistic where there is one", nullable=True),
+        "tolerance": column(pl.Float64, "how near the target has to be", POSITIVE, nullable=True),
+        "is_met": column(pl.Boolean, "whether the value is within the tolerance of the target", nullable=True),
+        "is_fitted": column(pl.Boolean, "whether ties were set to the target, so that meeting it proves nothing", nullable=True),
+        "reference_source": column(pl.String, "where the target comes from", nullable=True),
     },
     key=("statistic", "tie_type"),
 )

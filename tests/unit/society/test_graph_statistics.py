@@ -12,7 +12,7 @@ from validation.contracts import CONTRACTS
 def make_ties(pairs, tie_type="friend", both_ways=True):
     edges = [*pairs, *((b, a) for a, b in pairs)] if both_ways else list(pairs)
     return pl.DataFrame(
-        {"src": [a for a, _ in edges], "dst": [b for _, b in edges]}, schema={"src": pl.Int64, "dst": pl.Int64}
+        {"src": [a for a, _ in edges], "dst": [b for _, b in edges]}, schema={"src": pl.Int32, "dst": pl.Int32}
     ).with_columns(pl.lit(tie_type).alias("tie_type"), pl.lit(0.5, dtype=pl.Float32).alias("strength"))
 
 
@@ -77,7 +77,7 @@ def test_all_social_leaves_media_out_and_counts_pairs_once(five):
 
 
 def test_sampled_clustering_is_near_the_exact_one(society_agents, monkeypatch):
-    ties, _ = form_society(society_agents, seed=5)
+    ties = form_society(society_agents, seed=5)[0].rows()
     exact = values(society_agents, ties)["clustering"]["value"]
     monkeypatch.setattr("assets.society.statistics.CLUSTERING_SAMPLE", 1_500)
     sampled = values(society_agents, ties)["clustering"]["value"]
@@ -86,7 +86,7 @@ def test_sampled_clustering_is_near_the_exact_one(society_agents, monkeypatch):
 
 
 def test_generated_society_is_near_the_published_degrees(society_agents):
-    ties, _ = form_society(society_agents, seed=5)
+    ties = form_society(society_agents, seed=5)[0].rows()
     found = values(society_agents, ties, "all_social")
     assert found["mean_degree"]["value"] == pytest.approx(found["mean_degree"]["reference_value"], abs=1.5)
     assert found["degree_p50"]["value"] == pytest.approx(found["degree_p50"]["reference_value"], abs=2)

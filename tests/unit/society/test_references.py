@@ -49,7 +49,7 @@ def test_polymod_figures():
 @pytest.mark.data
 def test_facebook_figures_come_out_of_our_statistics(make_society_agents):
     edges = pl.read_parquet(Path(str(MIRROR)) / "networks" / "snap_ego_facebook.parquet")
-    one_way = edges.select(src=pl.col(edges.columns[0]).cast(pl.Int64), dst=pl.col(edges.columns[1]).cast(pl.Int64))
+    one_way = edges.select(src=pl.col(edges.columns[0]).cast(pl.Int32), dst=pl.col(edges.columns[1]).cast(pl.Int32))
     ties = pl.concat([one_way, one_way.select(src="dst", dst="src")]).with_columns(
         pl.lit("friend").alias("tie_type"), pl.lit(1.0, dtype=pl.Float32).alias("strength")
     )
