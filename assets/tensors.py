@@ -106,7 +106,8 @@ def induced_ties(ties: pl.DataFrame, agent_ids: np.ndarray) -> pl.DataFrame:
         {"agent_id": agent_ids.astype(np.int32), "position": np.arange(len(agent_ids), dtype=np.int32)}
     )
     return (
-        ties.with_columns(pl.col("src", "dst").cast(pl.Int32)).filter(pl.col("tie_type").is_in(SOCIAL_TIE_TYPES))
+        ties.with_columns(pl.col("src", "dst").cast(pl.Int32))
+        .filter(pl.col("tie_type").is_in(SOCIAL_TIE_TYPES))
         .join(position.rename({"agent_id": "src", "position": "new_src"}), on="src", how="inner")
         .join(position.rename({"agent_id": "dst", "position": "new_dst"}), on="dst", how="inner")
         .select(pl.col("new_src").alias("src"), pl.col("new_dst").alias("dst"), "tie_type", "strength")

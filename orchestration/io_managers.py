@@ -1,8 +1,8 @@
 """The Delta I/O manager: assets return rows, this writes them under contract and reads them back for the next stage.
 
-Assets return a polars frame or `RowChunks` (a whole table), or `PartitionedRows` (one commit per scenario × replicate). An input typed
-`pl.LazyFrame` is scanned lazily, one typed `pl.DataFrame` is read into memory, sorted by the table's key. Inputs of
-partitioned tables hold the partitions that Dagster's mapping asks for.
+Assets return a polars frame or `RowChunks` (a whole table), or `PartitionedRows` (one commit per scenario × replicate).
+An input typed `pl.LazyFrame` is scanned lazily, one typed `pl.DataFrame` is read into memory, sorted by the table's
+key. Inputs of partitioned tables hold the partitions that Dagster's mapping asks for.
 """
 
 from collections.abc import Iterable

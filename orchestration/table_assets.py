@@ -103,12 +103,14 @@ def contract_check(table: str) -> dg.AssetChecksDefinition:
 
 
 def _parts(rows: pl.LazyFrame, contract: TableContract) -> list[pl.LazyFrame]:
-    """The rows partition by partition, or in ranges of the first key, so that a check holds a part in memory at a time."""
+    """The rows by partition, or in ranges of the first key, so that a check holds one part in memory at a time."""
     if contract.partition_by:
         keys = rows.select(contract.partition_by).unique().sort(contract.partition_by).collect()
         return [rows.filter(Partition(*key).expression) for key in keys.iter_rows()]
     first = pl.col(contract.key[0])
-    num_rows, lowest, highest = rows.select(pl.len(), first.min().alias("low"), first.max().alias("high")).collect().row(0)
+    num_rows, lowest, highest = (
+        rows.select(pl.len(), first.min().alias("low"), first.max().alias("high")).collect().row(0)
+    )
     if num_rows <= CHECKED_AT_ONCE or not isinstance(lowest, int):
         return [rows]
     step = -(-(highest - lowest + 1) * CHECKED_AT_ONCE // num_rows)

@@ -33,6 +33,11 @@ REGION_OF_STATE: dict[str, str] = {
 }
 """Census Bureau region of each state and of the District of Columbia. Source: Census Bureau, Regions and Divisions."""
 
+STATES_BY_REGION: tuple[str, ...] = tuple(
+    state for region in (NORTHEAST, MIDWEST, SOUTH, WEST) for state in sorted(region)
+)
+"""All states in the order in which agents are numbered, so that people who live near each other have near ids."""
+
 ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("sex", ("male", "female"), "sex as recorded by the survey"),
     Attribute(

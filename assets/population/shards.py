@@ -18,12 +18,12 @@ from assets.population.errors import SynthesisError
 from assets.population.hot_deck import HotDeck
 from assets.population.households import assign_households, household_numbers
 from assets.population.margins import margins_of
-from validation.attributes import ATTRIBUTE_BY_NAME, ATTRIBUTES, REGION_OF_STATE
+from validation.attributes import ATTRIBUTES, REGION_OF_STATE, STATES_BY_REGION
 
 LARGEST_SHARD = 250_000
 """Agents of a shard at most. A shard of this size takes some 400 MB while it is made."""
 
-STATES = ATTRIBUTE_BY_NAME["state"].levels
+STATES = STATES_BY_REGION
 
 AGENT_COLUMNS = (
     "agent_id",
@@ -167,15 +167,15 @@ def synthesise_shard(plan: PopulationPlan, shard: Shard) -> pl.DataFrame:
 
     Returns:
         Rows of `agents` of this shard: `agent_id` counts from `shard.first_agent_id` and `household_id` from
-        `shard.first_household_id` without gaps; members of a household are adjacent.
+        `shard.first_household_id` without gaps; members of a household are adjacent, and so are neighbours.
 
     Raises:
         SynthesisError: an attribute is open for every donor.
     """
     state_index = STATES.index(shard.state)
-    fill_rng, household_rng = (
+    fill_rng, household_rng, neighbour_rng = (
         np.random.default_rng(np.random.SeedSequence(plan.seed, spawn_key=(1, state_index, shard.block, stream)))
-        for stream in range(2)
+        for stream in range(3)
     )
     donor_N = _donors_of(plan, state_index, shard)
     people = plan.donors[donor_N].with_columns(
@@ -187,7 +187,7 @@ def synthesise_shard(plan: PopulationPlan, shard: Shard) -> pl.DataFrame:
         marks = [pl.when(plan.donors[name].is_null().gather(donor_N)).then(pl.lit(name)) for name in was_open]
         people = people.with_columns(pl.concat_list("imputed_attributes", *marks).list.drop_nulls())
     return (
-        assign_households(people, household_rng)
+        in_neighbourhoods(assign_households(people, household_rng), neighbour_rng)
         .with_columns(
             pl.int_range(pl.len(), dtype=pl.Int64).alias("agent_id") + shard.first_agent_id,
             pl.col("household_id") + shard.first_household_id,
@@ -195,6 +195,21 @@ def synthesise_shard(plan: PopulationPlan, shard: Shard) -> pl.DataFrame:
         )
         .select(AGENT_COLUMNS)
     )
+
+
+def in_neighbourhoods(people: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+    """Lines households up as neighbours in random order, whole, and numbers them in that order.
+
+    Households are made size by size; tied as they come, couples would have couples alone as neighbours.
+
+    Args:
+        people: rows with a dense `household_id`, members adjacent.
+        rng: source of randomness.
+    """
+    household_N = people["household_id"].to_numpy()
+    place_H = rng.permutation(int(household_N.max()) + 1)
+    order_N = np.argsort(place_H[household_N], kind="stable")
+    return people[order_N].with_columns(pl.Series("household_id", place_H[household_N][order_N]))
 
 
 def _donors_of(plan: PopulationPlan, state_index: int, shard: Shard) -> np.ndarray:

@@ -16,17 +16,13 @@ import polars as pl
 
 from assets.society.tie_config import TieConfig, TieRule
 from assets.society.tie_kernels import guide_of
-from validation.attributes import ATTRIBUTES, REGION_OF_STATE
+from validation.attributes import ATTRIBUTES, REGION_OF_STATE, STATES_BY_REGION
 
 SMALLEST_AREA = 1_000
 """Agents below which a state is joined with the next one of its region: fewer could not hold the ties asked for."""
 
 LARGEST_AREA = 250_000
 """Agents above which a state is cut into equal parts, as the population's shards are; bounds memory per area."""
-
-REGIONS = tuple(dict.fromkeys(REGION_OF_STATE.values()))
-STATES = tuple(sorted(REGION_OF_STATE, key=lambda state: (REGIONS.index(REGION_OF_STATE[state]), state)))
-"""All states in the order in which agents are lined up: by region, then by postal code."""
 
 LEVELS = {attribute.name: attribute.levels for attribute in ATTRIBUTES}
 WIDTH = {name: max(1, (len(levels) - 1).bit_length()) for name, levels in LEVELS.items()}
@@ -38,7 +34,7 @@ assert sum(WIDTH.values()) <= 64, "the attributes no longer fit into one 64-bit 
 
 @dataclass(frozen=True)
 class People:
-    """What ties are formed by, one entry per agent, in the order of STATES and then of agent_id.
+    """What ties are formed by, one entry per agent, in the order of STATES_BY_REGION and then of agent_id.
 
     code_N: uint64, levels of all attributes packed; age_N: uint8, years; household_N: int64.
     """
@@ -83,15 +79,15 @@ class Lottery:
 
 
 def cut_areas(num_agents_by_state: Sequence[int]) -> list[int]:
-    """First position of each area, and N, for agents lined up in the order of STATES.
+    """First position of each area, and N, for agents lined up in the order of STATES_BY_REGION.
 
     Args:
-        num_agents_by_state: agents of each of STATES.
+        num_agents_by_state: agents of each of STATES_BY_REGION.
     """
     edges, begin, end = [0], 0, 0
-    for state, num_agents in zip(STATES, num_agents_by_state, strict=True):
+    for state, num_agents in zip(STATES_BY_REGION, num_agents_by_state, strict=True):
         end += num_agents
-        is_last_of_region = state == [s for s in STATES if REGION_OF_STATE[s] == REGION_OF_STATE[state]][-1]
+        is_last_of_region = state == [s for s in STATES_BY_REGION if REGION_OF_STATE[s] == REGION_OF_STATE[state]][-1]
         if end - begin >= SMALLEST_AREA:
             parts = -(-(end - begin) // LARGEST_AREA)
             sizes = [(end - begin - part + parts - 1) // parts for part in range(parts)]
@@ -106,8 +102,8 @@ def cut_areas(num_agents_by_state: Sequence[int]) -> list[int]:
 
 def line_up(agents: pl.DataFrame) -> tuple[np.ndarray, list[int]]:
     """Order of agents (rows sorted by agent_id) by state, and how many live in each of STATES."""
-    code_N = agents["state"].cast(pl.Enum(STATES)).to_physical().to_numpy()
-    return np.argsort(code_N, kind="stable"), np.bincount(code_N, minlength=len(STATES)).tolist()
+    code_N = agents["state"].cast(pl.Enum(STATES_BY_REGION)).to_physical().to_numpy()
+    return np.argsort(code_N, kind="stable"), np.bincount(code_N, minlength=len(STATES_BY_REGION)).tolist()
 
 
 def sociability(num_agents: int, config: TieConfig, seeds: np.random.SeedSequence) -> np.ndarray:
@@ -123,9 +119,7 @@ def sociability(num_agents: int, config: TieConfig, seeds: np.random.SeedSequenc
     return own_N * shared[np.arange(num_agents) * num_neighbourhoods // num_agents]
 
 
-def lottery_of(
-    people: People, rule: TieRule, sociability_N: np.ndarray, seeds: np.random.SeedSequence
-) -> Lottery:
+def lottery_of(people: People, rule: TieRule, sociability_N: np.ndarray, seeds: np.random.SeedSequence) -> Lottery:
     """The circles of one tie type in an area.
 
     Circles without attributes are neighbourhoods: agents of consecutive ids. Others are cut from districts, within
@@ -165,4 +159,3 @@ def household_pairs(household_N: np.ndarray) -> np.ndarray:
             break
         found.append(np.column_stack([order_N[first], order_N[first + distance]]))
     return np.concatenate(found)
-

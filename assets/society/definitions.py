@@ -22,9 +22,7 @@ from validation.report.charts import plot_png
     },
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def society(
-    platform: Platform, agents: pl.DataFrame
-) -> Iterator[dg.Output[RowChunks] | dg.Output[pl.DataFrame]]:
+def society(platform: Platform, agents: pl.DataFrame) -> Iterator[dg.Output[RowChunks] | dg.Output[pl.DataFrame]]:
     """Forms the typed social graph."""
     graph, media_sources = form_society(agents, platform.recipe.seed)
     degree_N = graph.social_degrees()

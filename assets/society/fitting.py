@@ -5,7 +5,8 @@ closure the clustering, the shape of sociability the 95th percentile of degrees,
 turned together, round by round, in proportion to what is missing; draws stay the same, so that rounds differ by the
 knobs alone.
 
-Source: stochastic approximation, Robbins & Monro (1951), as the method of moments for network models in Snijders (2001).
+Source: stochastic approximation, Robbins & Monro (1951), as the method of moments for network models in Snijders
+(2001).
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +39,7 @@ def fit_ties(
     seed: int,
     *,
     rounds: int = 15,
-    report: Callable[[int, pl.DataFrame], None] = lambda number, statistics: None,
+    report: Callable[[int, pl.DataFrame], None] | None = None,
 ) -> tuple[TieConfig, pl.DataFrame]:
     """Turns the knobs of a configuration until the fitted targets are met as nearly as the rounds allow.
 
@@ -61,7 +62,8 @@ def fit_ties(
     best: tuple[float, TieConfig, pl.DataFrame] | None = None
     for number in range(rounds):
         statistics = graph_statistics(agents, form_ties(agents, seed, config))
-        report(number, statistics)
+        if report is not None:
+            report(number, statistics)
         value = {(row[0], row[1]): row[2] for row in statistics.iter_rows()}
         misses = [(value[target.statistic, target.tie_type] - target.value) / target.tolerance for target in fitted]
         distance = float(np.square(misses).sum())
@@ -74,7 +76,9 @@ def fit_ties(
 
 def _check_knob(target: GraphTarget, config: TieConfig) -> None:
     kind = target.statistic.removeprefix("homophily_") if target.statistic.startswith("homophily_") else None
-    of_type = target.tie_type in config.rules and (kind is not None or target.statistic in ("age_correlation", "mean_degree"))
+    of_type = target.tie_type in config.rules and (
+        kind is not None or target.statistic in ("age_correlation", "mean_degree")
+    )
     of_all = target.tie_type == "all_social" and target.statistic in ("mean_degree", "degree_p95", "clustering")
     if not of_type and not of_all:
         raise UnfittableTarget(

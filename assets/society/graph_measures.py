@@ -1,4 +1,4 @@
-"""Measures one undirected graph: degrees, clustering, assortativity, components and path length, ours or a recorded one.
+"""Measures one graph, ours or a recorded one: degrees, clustering, assortativity, components and path length.
 
 Formulas and sources are in `docs/concepts/society.md`.
 
@@ -129,7 +129,8 @@ def path_length(graph: Graph) -> float | None:
 def chance_of_path(degree_N: np.ndarray) -> float | None:
     """Expected path length of a random graph with the same degrees, 1 + ln(N/z₁)/ln(z₂/z₁).
 
-    z₁ = ⟨k⟩ and z₂ = ⟨k²⟩ − ⟨k⟩ are the numbers of first and second neighbours. Null where z₂ ≤ z₁: such graphs fall apart.
+    z₁ = ⟨k⟩ and z₂ = ⟨k²⟩ − ⟨k⟩ are the numbers of first and second neighbours. Null where z₂ ≤ z₁: such
+    graphs fall apart.
 
     Source: Newman, Strogatz & Watts (2001), Random graphs with arbitrary degree distributions, equation 54.
     """

@@ -13,7 +13,7 @@ AGE_GROUPS = tuple(AGE_GROUP_BOUNDS)
 
 
 def joint_shares(group_src_E: np.ndarray, group_dst_E: np.ndarray) -> np.ndarray:
-    """Share of ties between each pair of age groups, shape [A, A], summing to one; listener first. Zero without ties."""
+    """Share of ties between each pair of age groups, [A, A], summing to one; listener first. Zero without ties."""
     num = len(AGE_GROUPS)
     counts = np.bincount(group_dst_E.astype(np.int64) * num + group_src_E, minlength=num * num).reshape(num, num)
     return counts / max(counts.sum(), 1)
@@ -32,17 +32,18 @@ def recorded_shares(recorded: RecordedNetworks, margin_A: np.ndarray) -> np.ndar
         recorded: numbers measured on recorded networks.
         margin_A: share of our tie ends in each age group.
     """
-    shares = np.array(recorded.age_mixing, dtype=np.float64) + 0.5
+    has_ends_A = margin_A > 0.0
+    shares = (np.array(recorded.age_mixing, dtype=np.float64) + 0.5) * np.outer(has_ends_A, has_ends_A)
     for _ in range(200):
-        shares *= (margin_A / shares.sum(axis=1))[:, None]
-        shares *= (margin_A / shares.sum(axis=0))[None, :]
+        shares *= (margin_A / np.where(has_ends_A, shares.sum(axis=1), 1.0))[:, None]
+        shares *= (margin_A / np.where(has_ends_A, shares.sum(axis=0), 1.0))[None, :]
     return (shares + shares.T) / 2.0
 
 
 def age_mixing_distance(
     group_src_E: np.ndarray, group_dst_E: np.ndarray, recorded: RecordedNetworks
 ) -> tuple[float | None, float | None]:
-    """Total variation distance of our age mixing from the recorded one, and that of random mixing; null without ties."""
+    """Total variation distance of our age mixing from the recorded one, and that of random mixing."""
     ours = joint_shares(group_src_E, group_dst_E)
     if ours.sum() == 0.0:
         return None, None

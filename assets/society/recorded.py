@@ -173,12 +173,13 @@ def measure_contacts(
         part = met if place is None else met.filter(pl.col("place") == place)
         end = "" if place is None else f"_{place}"
         sexed = part.filter(pl.col("cnt_gender").is_in(["M", "F"]) & pl.col("part_gender").is_in(["M", "F"]))
-        age_correlation = correlation(part["part_age_exact"].to_numpy(), part["age"].to_numpy())
-        statistics |= {
-            f"mean_degree{end}": round(part.height / adults.height, 4),
-            f"age_correlation{end}": round(age_correlation or 0.0, 4),
-            f"homophily_sex{end}": round(float((sexed["cnt_gender"] == sexed["part_gender"]).mean()), 4),  # pyright: ignore[reportArgumentType]
+        same_sex = (sexed["cnt_gender"] == sexed["part_gender"]).mean()
+        found = {
+            f"mean_degree{end}": part.height / adults.height,
+            f"age_correlation{end}": correlation(part["part_age_exact"].to_numpy(), part["age"].to_numpy()),
+            f"homophily_sex{end}": same_sex,
         }
+        statistics |= {name: round(float(value), 4) for name, value in found.items() if value is not None}  # pyright: ignore[reportArgumentType]
     edges = [low for low, _ in AGE_GROUP_BOUNDS.values()] + [200]
     counts = np.histogram2d(met["part_age_exact"].to_numpy(), met["age"].to_numpy(), bins=[edges, edges])[0]
     mixing = tuple(tuple(int(count) for count in row) for row in counts)

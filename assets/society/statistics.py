@@ -15,7 +15,9 @@ from assets.society.targets import beside_targets
 from validation.attributes import ATTRIBUTES, SOCIAL_TIE_TYPES, TIE_TYPES
 
 
-def graph_statistics(agents: pl.DataFrame, ties: pl.DataFrame, recorded: RecordedNetworks | None = None) -> pl.DataFrame:
+def graph_statistics(
+    agents: pl.DataFrame, ties: pl.DataFrame, recorded: RecordedNetworks | None = None
+) -> pl.DataFrame:
     """Statistics of every tie type and of the social ties together.
 
     Media ties have statistics of degree only: their src is no agent.
@@ -99,7 +101,9 @@ def _social_rows(
     rows.append(("reciprocity", _ratio(num_mutual, len(pairs)), _ratio(degree_N.mean(), num_agents - 1)))
     rows += structure_measures(Graph.of(src_E, dst_E, num_agents))
     rows.append(("age_correlation", correlation(age_N[src_E], age_N[dst_E]), 0.0))
-    rows.append(("age_mixing_distance", *age_mixing_distance(codes["age_group"][src_E], codes["age_group"][dst_E], recorded)))
+    rows.append(
+        ("age_mixing_distance", *age_mixing_distance(codes["age_group"][src_E], codes["age_group"][dst_E], recorded))
+    )
     for name, code_N in codes.items():
         same = float((code_N[src_E] == code_N[dst_E]).mean()) if len(src_E) else None
         share_L = np.bincount(code_N[dst_E]) / max(len(dst_E), 1)

@@ -1,6 +1,6 @@
 """What the generated graph has to be like: the targets of `graph_targets.yaml`, and whether a graph meets them.
 
-    TargetError   the file of targets cannot be used; the message names the entry
+TargetError   the file of targets cannot be used; the message names the entry
 """
 
 from functools import cache
@@ -66,7 +66,9 @@ def load_targets(path: Path = TARGETS_FILE) -> tuple[GraphTarget, ...]:
             "zero, is_fitted and source."
         ) from error
     keys = [(target.statistic, target.tie_type) for target in found]
-    twice = sorted({f"{statistic} of {tie_type}" for statistic, tie_type in keys if keys.count((statistic, tie_type)) > 1})
+    twice = sorted(
+        {f"{statistic} of {tie_type}" for statistic, tie_type in keys if keys.count((statistic, tie_type)) > 1}
+    )
     if twice:
         raise TargetError(f"{path.name} states {', '.join(twice)} more than once. Keep one of them.")
     return found
@@ -94,7 +96,9 @@ def beside_targets(statistics: pl.DataFrame) -> pl.DataFrame:
         target = wanted.get(key)
         bounds = target.bounds(chance) if target else None
         is_met = abs(value - bounds[0]) <= bounds[1] if bounds and value is not None else None
-        rows.append((*(bounds or (None, None)), is_met, target.is_fitted if target else None, target.source if target else None))
+        rows.append(
+            (*(bounds or (None, None)), is_met, target.is_fitted if target else None, target.source if target else None)
+        )
     schema = {
         "reference_value": pl.Float64,
         "tolerance": pl.Float64,

@@ -7,11 +7,11 @@ come from is told in `docs/concepts/society.md`.
 """
 
 import json
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -123,11 +123,13 @@ def load_tie_config(path: Path = RULES_FILE) -> TieConfig:
         TieConfigError: the file holds other fields, or a value that is not allowed.
     """
     try:
-        kept = yaml.safe_load(path.read_text(encoding="utf-8"))
-        rules = {
-            name: TieRule(**{key: tuple(value) if isinstance(value, list) else value for key, value in rule.items()})
-            for name, rule in kept.pop("rules").items()
-        }
+        kept: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        rules: dict[str, TieRule] = {}
+        for name, rule in kept.pop("rules").items():
+            plain: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in rule.items()
+            }
+            rules[name] = TieRule(**plain)
         kept["household_strength_range"] = tuple(kept["household_strength_range"])
         return TieConfig(rules=rules, **kept)
     except (TypeError, ValueError, KeyError, AttributeError, yaml.YAMLError) as error:
@@ -143,5 +145,7 @@ def write_tie_config(config: TieConfig, path: Path) -> None:
     plain = json.loads(json.dumps(asdict(config)))
     text = yaml.safe_dump(plain, sort_keys=False, width=118, default_flow_style=None)
     partial = path.with_suffix(".partial")
-    partial.write_text("# Rules of tie formation; set by `populace society fit`, explained in docs/concepts/society.md.\n" + text)
+    partial.write_text(
+        "# Rules of tie formation; set by `populace society fit`, explained in docs/concepts/society.md.\n" + text
+    )
     partial.replace(path)

@@ -102,14 +102,6 @@ def likeness(code_a, code_b, gap, gap_utility, shift_A, mask_A, log_odds_A):
 
 
 @njit(cache=True, nogil=True)
-def remember(table, low_P, high_P):
-    """Puts pairs into the hash set."""
-    for pair in range(len(low_P)):
-        key = _key(low_P[pair], high_P[pair])
-        table[_slot(table, key)] = key
-
-
-@njit(cache=True, nogil=True)
 def adjacency(num_agents, low_P, high_P):
     """Neighbours of each agent, both ways: offsets [N + 1] and neighbours [E]."""
     offset_N1 = np.zeros(num_agents + 1, np.int64)
@@ -324,9 +316,7 @@ def choose_across(
 
 
 @njit(cache=True, nogil=True)
-def strengths(
-    own_P, other_P, code_N, age_N, code_M, age_M, gap_utility, shift_A, mask_A, log_odds_A, lowest, highest
-):
+def strengths(own_P, other_P, code_N, age_N, code_M, age_M, gap_utility, shift_A, mask_A, log_odds_A, lowest, highest):
     """Strength of each pair, linear in what its ends have in common."""
     strength_P = np.empty(len(own_P), np.float32)
     for pair in range(len(own_P)):
@@ -338,9 +328,7 @@ def strengths(
 
 
 @njit(cache=True, nogil=True)
-def to_rows(
-    num_agents, first, low_P, high_P, type_P, strength_P, own_Q, other_Q, type_Q, strength_Q, rank_of_type
-):
+def to_rows(num_agents, first, low_P, high_P, type_P, strength_P, own_Q, other_Q, type_Q, strength_Q, rank_of_type):
     """All ties of an area's agents as a CSR: offsets [N + 1], then speaker, type and strength, sorted within agents.
 
     P pairs lie within the area, in positions of the area; Q ties come in from elsewhere, `own` in positions of the area

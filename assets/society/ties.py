@@ -1,7 +1,7 @@
 """Forms the typed social graph: household, friend, professional and weak ties, and media ties to followers.
 
-Every social tie is mutual, of equal strength both ways, and a pair of agents has one social tie at most. Ties are formed
-area by area, then between areas; both steps need two areas in memory and no more. Rows come out as a
+Every social tie is mutual, of equal strength both ways, and a pair of agents has one social tie at most. Ties are
+formed area by area, then between areas; both steps need two areas in memory and no more. Rows come out as a
 destination-sorted CSR. One seed gives one graph, bit for bit, whatever the order of the agents' rows and however many
 threads; cost grows linearly with agents.
 
@@ -11,6 +11,7 @@ Legend: N agents, P pairs (undirected), E directed ties.
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -138,9 +139,9 @@ class AreaTies:
             {
                 "src": src_E.astype(np.int32, copy=False),
                 "dst": dst_E,
-                "tie_type": pl.Series(self.type_E).cast(pl.UInt32).replace_strict(
-                    list(range(len(TIE_TYPES))), list(TIE_TYPES), return_dtype=pl.String
-                ),
+                "tie_type": pl.Series(self.type_E)
+                .cast(pl.UInt32)
+                .replace_strict(list(range(len(TIE_TYPES))), list(TIE_TYPES), return_dtype=pl.String),
                 "strength": self.strength_E,
             }
         )
@@ -171,9 +172,7 @@ class TieGraph:
         return np.concatenate([np.diff(offsets) for offsets in upto])
 
 
-def form_society(
-    agents: pl.DataFrame, seed: int, config: TieConfig | None = None
-) -> tuple[TieGraph, pl.DataFrame]:
+def form_society(agents: pl.DataFrame, seed: int, config: TieConfig | None = None) -> tuple[TieGraph, pl.DataFrame]:
     """Forms social ties and media ties.
 
     Args:
@@ -240,27 +239,29 @@ def form_graph(
     """The graph, area by area.
 
     Args:
-        people: agents lined up in the order of STATES.
-        num_by_state: agents of each of STATES.
+        people: agents lined up in the order of STATES_BY_REGION.
+        num_by_state: agents of each of STATES_BY_REGION.
         seed: any non-negative integer.
         config: sizes and preferences.
         media: positions of followers in ascending order, and the sources that they follow.
     """
     edges = cut_areas(num_by_state)
-    bounds = list(zip(edges[:-1], edges[1:], strict=True))
+    bounds = list(pairwise(edges))
     num_areas = len(bounds)
     parts = [people.part(*bound) for bound in bounds]
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         formed = list(
-            pool.map(
-                lambda area: form_area(parts[area], edges[area], area, num_areas, seed, config), range(num_areas)
-            )
+            pool.map(lambda area: form_area(parts[area], edges[area], area, num_areas, seed, config), range(num_areas))
         )
         incoming = [[pairs] for pairs in household_ties_across(people, edges, 0, config)]
         across = plan_across([area.num_across for area in formed], np.diff(edges), config)
         pairs_of_areas = pool.map(
             lambda plan: form_across(
-                (parts[plan[0]], formed[plan[0]].lotteries), (parts[plan[1]], formed[plan[1]].lotteries), plan, seed, config
+                (parts[plan[0]], formed[plan[0]].lotteries),
+                (parts[plan[1]], formed[plan[1]].lotteries),
+                plan,
+                seed,
+                config,
             ),
             across,
         )
@@ -309,11 +310,9 @@ def form_area(people: People, first: int, area: int, num_areas: int, seed: int, 
         state = draw_seeds.generate_state(1, np.uint64)
         ends = (people.code_N, people.age_N, people.household_N, *weighing.choice, table, low_P, high_P)
 
-        def choose(
-            wanted: int, num_pairs: int, circle_share: float, lottery=lottery, state=state, ends=ends
-        ) -> int:
+        def choose(wanted: int, num_pairs: int, circle_share: float, lottery=lottery, state=state, ends=ends) -> int:
             circles = (lottery.order_N, lottery.upto_N, lottery.guide_N, lottery.edge_C1)
-            return kernels.choose(state, wanted, config.num_candidates, circle_share, *circles, *ends, num_pairs)
+            return kernels.choose(*[state, wanted, config.num_candidates, circle_share, *circles, *ends, num_pairs])
 
         num_closed = round(targets[name] * rule.closure_share)
         abroad = round((targets[name] - num_closed) * rule.nation_share) if num_areas > 1 else 0
@@ -323,16 +322,8 @@ def form_area(people: People, first: int, area: int, num_areas: int, seed: int, 
         for wave in range(1, CLOSURE_WAVES + 1 if num_closed else 1):
             wanted = num_closed * wave // CLOSURE_WAVES - num_closed * (wave - 1) // CLOSURE_WAVES
             neighbours = kernels.adjacency(num_agents, low_P[:num_pairs], high_P[:num_pairs])
-            num_pairs = kernels.close(
-                state,
-                wanted,
-                CLOSURE_CANDIDATES,
-                lottery.order_N,
-                lottery.upto_N,
-                *neighbours,
-                *ends,
-                num_pairs,
-            )
+            walks = (CLOSURE_CANDIDATES, lottery.order_N, lottery.upto_N, *neighbours)
+            num_pairs = kernels.close(*[state, wanted, *walks, *ends, num_pairs])
         for share in (circle_share, 0.0, 0.0, 0.0):
             missing = begin + local - num_pairs
             if missing > 0:
@@ -425,7 +416,7 @@ def to_area_ties(
         np.concatenate([columns[3], np.ones(len(followers[0]), np.float32)]),
     ]
     within = (pairs.own_P, pairs.other_P, pairs.type_P, pairs.strength_P)
-    return AreaTies(first, *kernels.to_rows(num_agents, np.int32(first), *within, *columns, TYPE_RANK))
+    return AreaTies(first, *kernels.to_rows(*[num_agents, np.int32(first), *within, *columns, TYPE_RANK]))
 
 
 def _rounded(num_agents: int, mean_degree: float) -> int:
@@ -456,8 +447,11 @@ def household_ties_across(people: People, edges: list[int], first: int, config: 
     found = []
     for area in range(len(edges) - 1):
         sides = [
-            (pairs[:, side][area_P2[:, side] == area] - edges[area], pairs[:, 1 - side][area_P2[:, side] == area] + first,
-             strength_P[area_P2[:, side] == area])
+            (
+                pairs[:, side][area_P2[:, side] == area] - edges[area],
+                pairs[:, 1 - side][area_P2[:, side] == area] + first,
+                strength_P[area_P2[:, side] == area],
+            )
             for side in (0, 1)
         ]
         own_P, other_P, own_strength_P = (np.concatenate(column) for column in zip(*sides, strict=True))

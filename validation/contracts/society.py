@@ -45,7 +45,9 @@ GRAPH_STATISTICS = TableContract(
         "reference_value": column(pl.Float64, "target of the statistic where there is one", nullable=True),
         "tolerance": column(pl.Float64, "how near the target has to be", POSITIVE, nullable=True),
         "is_met": column(pl.Boolean, "whether the value is within the tolerance of the target", nullable=True),
-        "is_fitted": column(pl.Boolean, "whether ties were set to the target, so that meeting it proves nothing", nullable=True),
+        "is_fitted": column(
+            pl.Boolean, "whether ties were set to the target, so that meeting it proves nothing", nullable=True
+        ),
         "reference_source": column(pl.String, "where the target comes from", nullable=True),
     },
     key=("statistic", "tie_type"),
