@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-MODEL, BEST, OPTIMISER, NOISE = "model/", "best/", "optimiser/", "noise"
+MODEL, HEADS, BEST, OPTIMISER, NOISE = "model/", "heads/", "best/", "optimiser/", "noise"
 
 
 class CheckpointError(ValueError):
@@ -36,6 +36,7 @@ class Progress:
 
     epoch: int
     model: Mapping[str, Tensor]
+    heads: Mapping[str, Tensor]
     best: Mapping[str, Tensor]
     optimiser: Mapping[str, Tensor]
     noise: Tensor
@@ -62,7 +63,8 @@ def training_key(parts: Mapping[str, object], tensors: Mapping[str, Tensor]) -> 
 def write_progress(path: Path, progress: Progress) -> None:
     """Writes the file and puts it into place at once; a kill leaves the old file or the new one."""
     tensors = {NOISE: progress.noise}
-    for prefix, group in ((MODEL, progress.model), (BEST, progress.best), (OPTIMISER, progress.optimiser)):
+    groups = ((MODEL, progress.model), (HEADS, progress.heads), (BEST, progress.best), (OPTIMISER, progress.optimiser))
+    for prefix, group in groups:
         tensors |= {f"{prefix}{name}": tensor.detach().clone().contiguous() for name, tensor in group.items()}
     facts = {name: getattr(progress, name) for name in ("epoch", "best_error", "best_epoch", "curves")}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +88,7 @@ def read_progress(path: Path) -> Progress | None:
         facts["curves"] = [(int(epoch), str(metric), float(value)) for epoch, metric, value in facts["curves"]]
         groups: dict[str, Any] = {
             name: {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-            for name, prefix in (("model", MODEL), ("best", BEST), ("optimiser", OPTIMISER))
+            for name, prefix in (("model", MODEL), ("heads", HEADS), ("best", BEST), ("optimiser", OPTIMISER))
         }
         return Progress(**facts, **groups, noise=tensors[NOISE])
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:

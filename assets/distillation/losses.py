@@ -34,6 +34,9 @@ class LossWeights:
     conviction: float = 0.3
     public_stance: float = 0.3
     salience: float = 0.1
+    rationale: float = 0.1
+    attention: float = 0.05
+    will_share: float = 0.05
     shares: float = 5.0
     drawn_shares: float = 5.0
     initial: float = 0.3
@@ -49,6 +52,7 @@ class Window:
     first: int
     channels_TNK: Tensor
     latent_TNU: Tensor
+    memory_TNS: Tensor
     conviction_TN: Tensor
     expression_TNX: Tensor
     salience_TN: Tensor
@@ -65,6 +69,7 @@ def window_of(first: int, states: list[State], saliences: list[Tensor]) -> Windo
         first=first,
         channels_TNK=torch.stack([state.channels_NK for state in states]),
         latent_TNU=torch.stack([state.latent_NU for state in states]),
+        memory_TNS=torch.stack([state.memory_NS for state in states]),
         conviction_TN=torch.stack([state.conviction_N for state in states]),
         expression_TNX=torch.stack([state.expression_NX for state in states]),
         salience_TN=torch.stack(saliences),

@@ -45,6 +45,9 @@ class StackedPanel:
     conviction_TN: Tensor
     public_stance_TN: Tensor
     salience_TN: Tensor
+    attention_TN3: Tensor
+    will_share_TN: Tensor
+    rationale_TNR: Tensor
 
     @property
     def num_copies(self) -> int:
@@ -87,6 +90,9 @@ def stack_panel(training_set: TrainingSet) -> StackedPanel:
         conviction_TN=side_by_side("conviction_TP"),
         public_stance_TN=side_by_side("public_stance_TP"),
         salience_TN=side_by_side("salience_TP"),
+        attention_TN3=side_by_side("attention_TP3"),
+        will_share_TN=side_by_side("will_share_TP"),
+        rationale_TNR=side_by_side("rationale_TPR"),
     )
 
 

@@ -14,9 +14,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from assets.distillation.rationales import NUM_DIMENSIONS, encode_rationales
 from assets.tensors import events_to_timeline, row_to_question
 from model.lsm.inputs import Question, Timeline
 from validation.channels import channel_names
+
+ATTENDED = ("events", "peers", "memory")
+"""What attention is shared between, in the order of `attention_TP3`."""
 
 
 class TrainingSetError(ValueError):
@@ -48,6 +52,9 @@ class TeacherRollout:
         conviction_TP: 0 … 1.
         public_stance_TP: −1 … 1.
         salience_TP: 0 … 1, how strongly the step is remembered.
+        attention_TP3: shares of attention on events, peers and memories.
+        will_share_TP: 0 or 1, whether the person speaks.
+        rationale_TPR: the reasons, see `rationales`.
     """
 
     scenario_id: str
@@ -57,6 +64,9 @@ class TeacherRollout:
     conviction_TP: Tensor
     public_stance_TP: Tensor
     salience_TP: Tensor
+    attention_TP3: Tensor
+    will_share_TP: Tensor
+    rationale_TPR: Tensor
 
     @property
     def num_timesteps(self) -> int:
@@ -103,7 +113,19 @@ def teacher_rollout(traces: pl.DataFrame, scenario_rows: pl.DataFrame, panel: pl
         conviction_TP=_mean_vectors(first, "conviction", (*shape, 1), scenario_id)[..., 0],
         public_stance_TP=_mean_vectors(first, "public_stance", (*shape, 1), scenario_id)[..., 0],
         salience_TP=_mean_vectors(first, "memory_salience", (*shape, 1), scenario_id)[..., 0],
+        attention_TP3=torch.cat(
+            [_mean_vectors(first, f"attention_{name}", (*shape, 1), scenario_id) for name in ATTENDED], 2
+        ),
+        will_share_TP=_mean_vectors(first, "will_share", (*shape, 1), scenario_id)[..., 0],
+        rationale_TPR=_mean_vectors(_encoded(first), "rationale", (*shape, NUM_DIMENSIONS), scenario_id),
     )
+
+
+def _encoded(first: pl.DataFrame) -> pl.DataFrame:
+    """The rows that give reasons, with these as vectors."""
+    told = first.filter(pl.col("rationale").is_not_null())
+    vectors = encode_rationales(told["rationale"].to_list()).tolist()
+    return told.with_columns(pl.Series("rationale", vectors, dtype=pl.List(pl.Float64)))
 
 
 def _question_targets(row: dict, placed: pl.DataFrame, first: pl.DataFrame, shape: tuple[int, int]) -> QuestionTargets:

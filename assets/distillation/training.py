@@ -19,6 +19,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from assets.distillation.auxiliary_heads import AuxiliaryHeads
 from assets.distillation.checkpoints import Progress, read_progress, training_key, write_progress
 from assets.distillation.free_running import draw_people, drawn_answers, drawn_leanings, drawn_run, free_running_error
 from assets.distillation.losses import answer_offset, drawn_shares_loss, initial_loss, window_losses, window_of
@@ -111,18 +112,21 @@ class _Training:
         self,
         stack: StackedPanel,
         model: LSM,
+        heads: AuxiliaryHeads,
         seed: int,
         epochs: int,
         settings: TrainingSettings,
         is_training_N: Tensor,
         is_validation_N: Tensor,
     ) -> None:
-        self.stack, self.model, self.epochs, self.settings = stack, model, epochs, settings
+        self.stack, self.model, self.heads, self.epochs, self.settings = stack, model, heads, epochs, settings
         self.is_training_N, self.is_validation_N = is_training_N, is_validation_N
         self.is_fitted_N = is_training_N | is_validation_N
         self.noise = torch.Generator().manual_seed(seed)
         self.optimiser = torch.optim.AdamW(
-            model.parameters(), lr=settings.largest_learning_rate, weight_decay=settings.weight_decay
+            [*model.parameters(), *heads.parameters()],
+            lr=settings.largest_learning_rate,
+            weight_decay=settings.weight_decay,
         )
         self.rates = settings.learning_rates(epochs, stack.num_timesteps)
         self.taught = teacher_paths(stack, is_training_N)
@@ -145,10 +149,13 @@ class _Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = LSM(config)
-        is_training_N, is_validation_N = (
-            stack.repeat(mask_P) for mask_P in (training_set.is_training_P, training_set.is_validation_P)
+            heads = AuxiliaryHeads(config)
+        only_validates_N = training_set.is_validation_S.repeat_interleave(training_set.num_agents)
+        is_training_N = stack.repeat(training_set.is_training_P) & ~only_validates_N
+        is_validation_N = stack.repeat(training_set.is_validation_P) | (
+            stack.repeat(training_set.is_training_P) & only_validates_N
         )
-        return cls(stack, model, seed, epochs, settings, is_training_N, is_validation_N)
+        return cls(stack, model, heads, seed, epochs, settings, is_training_N, is_validation_N)
 
     def next_epoch(self, tell: Tell) -> None:
         """Trains one epoch; evaluates where it is time, and notes the best weights and whether training has ended."""
@@ -198,6 +205,7 @@ class _Training:
         return Progress(
             epoch=self.epoch,
             model=self.model.state_dict(),
+            heads=self.heads.state_dict(),
             best=self.best,
             optimiser={
                 f"{number}/{name}": value
@@ -213,6 +221,7 @@ class _Training:
     def restore(self, kept: Progress) -> None:
         """Takes up where a training of the same arguments stood."""
         self.model.load_state_dict(kept.model)
+        self.heads.load_state_dict(kept.heads)
         self.best = dict(kept.best)
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in kept.optimiser.items():
@@ -247,7 +256,9 @@ class _Training:
             is_window_end = timestep % window == 0 or timestep == stack.num_timesteps
             if not is_window_end and timestep - first < settings.longest_gradient:
                 continue
-            losses = window_losses(model, stack, window_of(first, states, saliences), self.is_training_N, offsets)
+            done = window_of(first, states, saliences)
+            losses = window_losses(model, stack, done, self.is_training_N, offsets)
+            losses |= self.heads.losses(stack, done, self.is_training_N)
             if first == 0:
                 losses["initial"] = self._initial_loss()
             self._descend(losses)

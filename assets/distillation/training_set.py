@@ -3,6 +3,7 @@
 Legend: P panel agents, A attributes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +21,9 @@ HELD_OUT_SHARE = 0.2
 VALIDATION_SHARE = 0.15
 """Share of the remaining panel on which training stops early; neither fitted nor reported on."""
 SMALLEST_PANEL = 10
+FEWEST_QUESTION_SETS = 8
+"""Different sets of questions from which on whole scenarios are held out for early stopping too. With fewer, a student
+would have to carry over to a question from hardly any others, and the epoch would be chosen by that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,8 @@ class TrainingSet:
         rollouts: one per scenario, by scenario id.
         is_held_out_P: agents whose answers nothing is fitted on.
         is_validation_P: agents on which training stops early.
+        is_validation_S: scenarios that nothing is fitted on and on which training stops early, with all their agents
+            but those held out; none where few sets of questions are asked.
         teacher: who answered, as the traces say.
         teacher_model: model that answered.
     """
@@ -43,6 +49,7 @@ class TrainingSet:
     rollouts: tuple[TeacherRollout, ...]
     is_held_out_P: Tensor
     is_validation_P: Tensor
+    is_validation_S: Tensor
     teacher: str
     teacher_model: str
 
@@ -101,18 +108,19 @@ def build_training_set(
             "Raise panel_size and elicit again."
         )
     is_held_out_P, is_validation_P = split_agents(panel.height, seed)
+    rollouts = tuple(
+        teacher_rollout(scenario_traces, _rows_of(scenarios, str(scenario_id)), panel)
+        for (scenario_id,), scenario_traces in traces.sort("scenario_id").group_by("scenario_id", maintain_order=True)
+    )
+    asked = [tuple(sorted(target.question.question_id for target in rollout.targets)) for rollout in rollouts]
     return TrainingSet(
         agents=panel,
         attributes_PA=agents_to_tensor(panel),
         graph=ties_to_graph(induced_ties(ties, panel["agent_id"].to_numpy()), panel.height),
-        rollouts=tuple(
-            teacher_rollout(scenario_traces, _rows_of(scenarios, str(scenario_id)), panel)
-            for (scenario_id,), scenario_traces in traces.sort("scenario_id").group_by(
-                "scenario_id", maintain_order=True
-            )
-        ),
+        rollouts=rollouts,
         is_held_out_P=is_held_out_P,
         is_validation_P=is_validation_P,
+        is_validation_S=split_scenarios(asked, seed),
         teacher=teacher,
         teacher_model=teacher_model,
     )
@@ -127,6 +135,21 @@ def split_agents(num_agents: int, seed: int) -> tuple[Tensor, Tensor]:
     is_held_out_P[order[:num_held_out].tolist()] = True
     is_validation_P[order[num_held_out : num_held_out + num_validation].tolist()] = True
     return is_held_out_P, is_validation_P
+
+
+def split_scenarios(asked: Sequence[tuple[str, ...]], seed: int) -> Tensor:
+    """Which scenarios only validate, bool [S]: every scenario of some sets of questions, about 15 % of the sets.
+
+    Args:
+        asked: the questions of every scenario; a scenario and its baseline share theirs and stay together.
+        seed: fixes the choice.
+    """
+    sets = sorted(set(asked))
+    if len(sets) < FEWEST_QUESTION_SETS:
+        return torch.zeros(len(asked), dtype=torch.bool)
+    order = np.random.default_rng(seed).permutation(len(sets))
+    chosen = {sets[number] for number in order[: max(1, round(VALIDATION_SHARE * len(sets)))]}
+    return torch.tensor([questions in chosen for questions in asked])
 
 
 def _single_teacher(traces: pl.DataFrame) -> tuple[str, str]:

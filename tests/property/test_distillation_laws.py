@@ -9,7 +9,7 @@ from assets.distillation.axis_probes import cross_validated, principal_axes
 from assets.distillation.friedkin_johnsen import tilt_answers
 from assets.distillation.stacking import stack_graph
 from assets.distillation.teacher_rollouts import constant_runs
-from assets.distillation.training_set import split_agents
+from assets.distillation.training_set import FEWEST_QUESTION_SETS, split_agents, split_scenarios
 from model.kernels.segments import listeners
 from model.lsm.inputs import SocialGraph
 
@@ -22,6 +22,15 @@ def test_no_agent_is_in_two_parts_of_the_split(num_agents: int, seed: int) -> No
     assert not (is_held_out & is_validation).any()
     assert is_held_out.sum() >= 2
     assert (~is_held_out & ~is_validation).sum() >= num_agents / 2
+
+
+@given(asked=st.lists(st.integers(0, 20), min_size=1, max_size=40), seed=seeds)
+def test_scenarios_that_ask_the_same_are_never_parted(asked: list[int], seed: int) -> None:
+    sets = [(f"q{number}",) for number in asked]
+    only_validates = split_scenarios(sets, seed).tolist()
+    assert len(set(zip(sets, only_validates, strict=True))) == len(set(sets))
+    assert any(only_validates) == (len(set(sets)) >= FEWEST_QUESTION_SETS)
+    assert not all(only_validates)
 
 
 @given(seed=seeds, num_options=st.integers(2, 7))
