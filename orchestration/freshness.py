@@ -88,7 +88,7 @@ MEASURED: tuple[Stage, ...] = (
             name,
             "distillation",
             ("agents", "ties", "media_sources", "scenarios", "reasoning_traces"),
-            ("training_epochs", "seed"),
+            ("training_epochs", "num_members", "seed"),
             other_code=ENGINE_CODE,
         )
         for name in ("student_model", "held_out_predictions", "simulated_shares")

@@ -8,9 +8,10 @@ class Recipe:
     """Sizes of one run of the lineage; everything that scales with the machine, and nothing else.
 
     `panel_size` agents are elicited from the teacher; `repeat_share` of the requests are drawn `num_draws` times to
-    measure the teacher's noise floor. `max_timesteps` caps the timesteps that scenario files ask for. `num_ablations`
-    parts of the student are left out in turn, each a training of its own. `num_item_splits` students are fitted to
-    recorded answers, each with other unseen questions, where such answers are at hand.
+    measure the teacher's noise floor. `max_timesteps` caps the timesteps that scenario files ask for. `num_members`
+    students are trained with different seeds. `num_ablations` parts of the student are left out in turn, each a
+    training of its own. `num_item_splits` students are fitted to recorded answers, each with other unseen questions,
+    where such answers are at hand.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Recipe:
     repeat_share: float
     num_draws: int
     training_epochs: int
+    num_members: int
     num_ablations: int
     num_item_splits: int
     seed: int = 20161108
@@ -46,6 +48,7 @@ RECIPES: dict[str, Recipe] = {
             repeat_share=0.08,
             num_draws=5,
             training_epochs=20,
+            num_members=1,
             num_ablations=1,
             num_item_splits=1,
         ),
@@ -58,6 +61,7 @@ RECIPES: dict[str, Recipe] = {
             repeat_share=0.05,
             num_draws=5,
             training_epochs=60,
+            num_members=1,
             num_ablations=1,
             num_item_splits=2,
         ),
@@ -70,6 +74,7 @@ RECIPES: dict[str, Recipe] = {
             repeat_share=0.08,
             num_draws=5,
             training_epochs=200,
+            num_members=3,
             num_ablations=100,
             num_item_splits=5,
         ),

@@ -96,6 +96,7 @@ def distillation(
             reasoning_traces.filter(pl.col("kind") == "rollout"),
             epochs=recipe.training_epochs,
             seed=recipe.seed,
+            num_members=recipe.num_members,
             progress=context.log.info,
             checkpoints=checkpoints,
         )

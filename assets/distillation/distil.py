@@ -13,7 +13,13 @@ from assets.distillation.baselines import (
 )
 from assets.distillation.endurance import measure_endurance
 from assets.distillation.friedkin_johnsen import predict_friedkin_johnsen
-from assets.distillation.gates import GateResult, evaluate_gates, has_passed_gates, simulation_gates
+from assets.distillation.gates import (
+    GateResult,
+    evaluate_gates,
+    has_passed_gates,
+    mean_tvd_by_agent,
+    simulation_gates,
+)
 from assets.distillation.held_out import predict_held_out, predict_student
 from assets.distillation.schedule import TrainingSettings
 from assets.distillation.simulated_shares import draw_panel, mean_predictions, tabulate_shares
@@ -21,6 +27,7 @@ from assets.distillation.training import DEFAULT_SETTINGS, TrainedStudent, train
 from assets.distillation.training_set import TrainingSet, build_training_set
 from assets.tensors import attribute_levels
 from model.lsm.config import LSMConfig
+from model.lsm.lsm import LSM
 from validation.channels import channel_names
 from validation.events import SOURCE_TYPES
 
@@ -38,6 +45,8 @@ class Distilled:
         gates: the student against every baseline and limit.
         curves: columns model, epoch, metric, value.
         settings: how both were trained.
+        others: further members of the ensemble: students that differ from the first in their seed alone.
+        member_tvds: mean held-out distance to the teacher of every member, the student first.
     """
 
     student: TrainedStudent
@@ -48,6 +57,8 @@ class Distilled:
     gates: tuple[GateResult, ...]
     curves: pl.DataFrame
     settings: TrainingSettings = DEFAULT_SETTINGS
+    others: tuple[TrainedStudent, ...] = ()
+    member_tvds: tuple[float, ...] = ()
 
     @property
     def has_passed_gates(self) -> bool:
@@ -75,6 +86,7 @@ def distil(
     *,
     epochs: int,
     seed: int,
+    num_members: int = 1,
     progress: Callable[[str], None] | None = None,
     checkpoints: Path | None = None,
 ) -> Distilled:
@@ -88,6 +100,8 @@ def distil(
         traces: rows of `reasoning_traces` of one teacher model.
         epochs: passes over the traces.
         seed: fixes split, weights, noise and resampling.
+        num_members: students that are trained with different seeds; the first is judged and registered, all of them
+            say how far chance in training moves the figures.
         progress: told what is being done.
         checkpoints: folder in which trainings keep every epoch, so that a killed one goes on; None to keep nothing.
 
@@ -98,18 +112,21 @@ def distil(
     training_set = build_training_set(agents, ties, media_sources, scenarios, traces, seed)
     config = student_config(training_set)
     trained: dict[str, TrainedStudent] = {}
-    for name, variant in (("lsm", config), ("lsm_no_graph", replace(config, use_graph=False))):
+    variants = [("lsm", config, seed), ("lsm_no_graph", replace(config, use_graph=False), seed)]
+    variants += [(f"lsm_member_{number + 1}", config, seed + number) for number in range(1, num_members)]
+    for name, variant, own_seed in variants:
         trained[name] = train_student(
             training_set,
             epochs=epochs,
-            seed=seed,
+            seed=own_seed,
             config=variant,
             progress=lambda message, name=name: tell(f"{name}: {message}"),
             checkpoints=checkpoints,
         )
     tell("baselines: regression and opinion dynamics")
+    others = tuple(trained[name] for name, *_ in variants[2:])
     panel = draw_panel(trained["lsm"].model, training_set)
-    predictions = {name: predict_student(student.model, training_set) for name, student in trained.items()} | {
+    predictions = {name: predict_student(trained[name].model, training_set) for name in ("lsm", "lsm_no_graph")} | {
         "lsm_unanchored": predict_student(trained["lsm"].model, training_set, anchor_weight=0.0),
         "lsm_simulated": mean_predictions(panel),
         "persistence": predict_persistence(training_set),
@@ -125,9 +142,19 @@ def distil(
         no_graph=trained["lsm_no_graph"],
         training_set=training_set,
         held_out=held_out,
-        simulated_shares=tabulate_shares(panel, training_set),
+        simulated_shares=tabulate_shares(
+            panel, training_set, [draw_panel(student.model, training_set) for student in others]
+        ),
         gates=(*evaluate_gates(held_out, seed), *simulation_gates(panel, training_set, endurance, seed)),
         curves=pl.concat(
             [student.curves.select(pl.lit(name).alias("model"), pl.all()) for name, student in trained.items()]
         ),
+        others=others,
+        member_tvds=tuple(_held_out_tvd(student.model, training_set) for student in (trained["lsm"], *others)),
     )
+
+
+def _held_out_tvd(model: LSM, training_set: TrainingSet) -> float:
+    """Mean over held-out agents of the distance to the teacher, as the gates measure it."""
+    held_out = predict_held_out(training_set, {"lsm": predict_student(model, training_set)})
+    return float(mean_tvd_by_agent(held_out)["lsm"].to_numpy().mean())

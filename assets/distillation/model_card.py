@@ -46,6 +46,7 @@ def render_model_card(
             "",
             f"- best epoch {distilled.student.best_epoch} of {distilled.student.num_epochs} trained, chosen on "
             f"{int(distilled.training_set.is_validation_P.sum())} validation agents",
+            *_member_lines(distilled),
             *(f"- {name}: {value}" for name, value in recipe.items()),
             "",
             "## Limits",
@@ -75,6 +76,13 @@ def _data_lines(training_set: TrainingSet, data_versions: Mapping[str, object]) 
         f"- scenarios: {scenarios}; {steps * training_set.num_agents:,} answers were asked for",
         *(f"- {name}: version {version}" for name, version in data_versions.items()),
     ]
+
+
+def _member_lines(distilled: Distilled) -> list[str]:
+    if not distilled.others:
+        return ["- one member: how far chance in training moves the figures was not measured"]
+    found = ", ".join(f"{value:.4f}" for value in distilled.member_tvds)
+    return [f"- {len(distilled.member_tvds)} members that differ in their seed, held-out distance each: {found}"]
 
 
 def _gate_lines(distilled: Distilled) -> list[str]:

@@ -184,6 +184,9 @@ def _log_findings(client: "MlflowClient", run_id: str, distilled: Distilled) -> 
             Metric(f"gate_difference/{gate.baseline}", gate.difference, now, 0),
         ]
     metrics.append(Metric("held_out_tvd/lsm", distilled.gates[0].student_value, now, 0))
+    metrics += [
+        Metric(f"member_tvd/{number}", value, now, 0) for number, value in enumerate(distilled.member_tvds, start=1)
+    ]
     metrics.append(Metric("has_passed_gates", float(distilled.has_passed_gates), now, 0))
     metrics = [metric for metric in metrics if math.isfinite(metric.value)]
     client.log_batch(

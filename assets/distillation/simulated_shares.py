@@ -7,6 +7,7 @@ since the panel is a sample of people too; changes since timestep 0 do not, and 
 Legend: D draws, T timesteps (0 … last), P panel agents, G agents of a group, S scenarios, O options.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,8 +63,18 @@ def mean_predictions(panel: DrawnPanel) -> dict[tuple[str, str], np.ndarray]:
     return {key: answers.mean(axis=0) for key, answers in panel.items()}
 
 
-def tabulate_shares(panel: DrawnPanel, training_set: TrainingSet, model_version: int = 0) -> pl.DataFrame:
-    """The table `simulated_shares`; `student_lower` and `student_upper` span 95 % of the draws."""
+def tabulate_shares(
+    panel: DrawnPanel, training_set: TrainingSet, others: Sequence[DrawnPanel] = (), model_version: int = 0
+) -> pl.DataFrame:
+    """The table `simulated_shares`.
+
+    Args:
+        panel: drawn people of the student.
+        training_set: the teacher's answers.
+        others: drawn people of further members of the ensemble; `student_lower` and `student_upper` span 95 % of the
+            draws of all members, so that chance in training counts too.
+        model_version: registered version of the student.
+    """
     groups = {"held_out": training_set.is_held_out_P.numpy(), "fitted": (~training_set.is_held_out_P).numpy()}
     rows = []
     for key, _, target in each_question(training_set):
@@ -78,7 +89,8 @@ def tabulate_shares(panel: DrawnPanel, training_set: TrainingSet, model_version:
                 known_GO = teacher_TGO[timestep, is_known_G]
                 shares_DO = drawn_DTGO[:, timestep, is_known_G].mean(axis=1)
                 spread_DO = drawn_DTGO[:, timestep, is_known_G].std(axis=1)
-                lower_O, upper_O = np.quantile(shares_DO, (0.025, 0.975), axis=0)
+                of_others = [member[key][:, timestep, is_in_P][:, is_known_G].mean(axis=1) for member in others]
+                lower_O, upper_O = np.quantile(np.concatenate([shares_DO, *of_others]), (0.025, 0.975), axis=0)
                 rows += [
                     {
                         "scenario_id": key[0],

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from assets.distillation.checkpoints import CheckpointError, read_progress
-from assets.distillation.distil import Distilled, student_config
+from assets.distillation.distil import Distilled, distil, student_config
 from assets.distillation.free_running import free_run
 from assets.distillation.held_out import predict_student
 from assets.distillation.stacking import stack_panel, start_stack
@@ -19,6 +20,9 @@ from assets.distillation.training import force_channels, train_student
 from assets.distillation.training_set import TrainingSet
 from model.lsm.lsm import LSM
 from model.lsm.rollout import rollout
+
+if TYPE_CHECKING:
+    from .conftest import Panel
 
 PROJECT_ROOT = Path(__file__).parents[3]
 TRAIN_AND_DIE = """
@@ -184,3 +188,16 @@ def test_a_damaged_checkpoint_is_named(training_set: TrainingSet, tmp_path: Path
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CheckpointError, match=f"{file.name} cannot be read .* Delete it"):
         train_student(training_set, epochs=1, seed=8, config=config, checkpoints=tmp_path)
+
+
+def test_members_differ_in_their_seed_alone_and_the_first_is_the_student(panel: "Panel") -> None:
+    tables = (panel.agents, panel.ties, panel.media_sources, panel.scenarios, panel.traces)
+    one, two = (distil(*tables, epochs=2, seed=3, num_members=number) for number in (1, 2))
+    for name, weight in one.student.model.state_dict().items():
+        assert torch.equal(weight, two.student.model.state_dict()[name]), name
+    assert one.gates == two.gates
+    assert len(two.others) == 1
+    assert two.member_tvds[0] == one.member_tvds[0] != two.member_tvds[1]
+    tables_of = (one.simulated_shares, two.simulated_shares)
+    width = [(table["student_upper"] - table["student_lower"]).to_numpy().mean() for table in tables_of]
+    assert width[1] > width[0]
