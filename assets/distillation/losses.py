@@ -34,9 +34,9 @@ class LossWeights:
     conviction: float = 0.3
     public_stance: float = 0.3
     salience: float = 0.1
-    rationale: float = 0.1
-    attention: float = 0.05
-    will_share: float = 0.05
+    rationale: float = 0.03
+    attention: float = 0.02
+    will_share: float = 0.02
     shares: float = 5.0
     drawn_shares: float = 5.0
     initial: float = 0.3
