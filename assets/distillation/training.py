@@ -292,6 +292,7 @@ class _Training:
             loss = drawn_shares_loss(model, stack, window, leanings, start, self.taught, self.is_training_N)
             self._descend({"drawn_shares": loss})
             losses.append(float(loss.detach()))
+            start = [share_SO.detach() for share_SO in start]
             state = with_identity(model, stack, state.detach())
             states, saliences, first = [], [], timestep + 1
         return sum(losses) / len(losses)

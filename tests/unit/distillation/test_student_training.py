@@ -15,6 +15,7 @@ from assets.distillation.checkpoints import CheckpointError, read_progress
 from assets.distillation.distil import Distilled, distil, student_config
 from assets.distillation.free_running import free_run
 from assets.distillation.held_out import predict_student
+from assets.distillation.schedule import TrainingSettings
 from assets.distillation.stacking import stack_panel, start_stack
 from assets.distillation.training import force_channels, train_student
 from assets.distillation.training_set import TrainingSet
@@ -201,3 +202,12 @@ def test_members_differ_in_their_seed_alone_and_the_first_is_the_student(panel: 
     tables_of = (one.simulated_shares, two.simulated_shares)
     width = [(table["student_upper"] - table["student_lower"]).to_numpy().mean() for table in tables_of]
     assert width[1] > width[0]
+
+
+def test_gradients_are_cut_within_long_scenarios(training_set: TrainingSet) -> None:
+    """Scenarios longer than the longest gradient, of observed and of drawn people, are trained stretch by stretch."""
+    settings = TrainingSettings(longest_gradient=2, first_drawn_stage=0)
+    student = train_student(training_set, epochs=2, seed=8, config=_small(training_set), settings=settings)
+    losses = student.curves.filter(metric="loss_drawn_shares")["value"]
+    assert len(losses) == 2
+    assert losses.is_finite().all()
