@@ -44,9 +44,14 @@ class LedgerFull(LedgerError):
 
 @dataclass(frozen=True)
 class Attempt:
-    """A request that is now this process's to send."""
+    """A request that is now this process's to send.
+
+    `num_ended` counts earlier attempts that the server itself ended, up to the first whose answer was lost, in whatever
+    process: from that one on it stays the same.
+    """
 
     attempt_id: int
+    num_ended: int = 0
 
 
 @dataclass(frozen=True)
@@ -199,7 +204,7 @@ class Ledger:
                 "values (?, ?, ?, ?, ?, ?)",
                 (request.custom_id, request.digest, model, self.owner, batch_key, expected_usd),
             )
-            return Attempt(int(cursor.lastrowid or 0))
+            return Attempt(int(cursor.lastrowid or 0), _num_ended(connection, request))
 
         return operation
 
@@ -360,6 +365,15 @@ def _find(connection: sqlite3.Connection, custom_id: str, digest: str) -> Answer
         (custom_id, digest),
     ).fetchone()
     return Answer(*row) if row else None
+
+
+def _num_ended(connection: sqlite3.Connection, request: Request) -> int:
+    ended = connection.execute(
+        "select is_unconfirmed from attempts join outcomes using (attempt_id) "
+        "where custom_id = ? and request_digest = ? order by attempt_id",
+        (request.custom_id, request.digest),
+    ).fetchall()
+    return next((number for number, (is_lost,) in enumerate(ended) if is_lost), len(ended))
 
 
 def _add_outcome(

@@ -43,10 +43,10 @@ class Live:
     async def _ask(self, request: Request) -> Outcome:
         """Attempts a request until it is answered, or fails for good."""
         counts = self._till.counts
-        num_failed = num_lost = 0
+        num_failed = 0
         while True:
             with self._till.stopping():
-                claim, result = await self._attempt(request, num_failed - num_lost)
+                claim, result = await self._attempt(request)
                 if isinstance(claim, Answer):
                     counts.num_known += 1
                     return claim
@@ -57,7 +57,6 @@ class Live:
                     await asyncio.sleep(BUSY_SECONDS)
                     continue
                 num_failed += 1
-                num_lost += result.is_unconfirmed
                 if result.is_fatal or (result.is_unreachable and num_failed == MOST_ATTEMPTS):
                     raise self._till.give_up(result)
             if not result.is_retried or num_failed == MOST_ATTEMPTS:
@@ -66,11 +65,11 @@ class Live:
                 return Failure(f"{result.reason}{tries}")
             await asyncio.sleep(waiting_seconds(num_failed, result.retry_after))
 
-    async def _attempt(self, request: Request, num_ended: int) -> tuple[Claim, Answer | Trouble | None]:
+    async def _attempt(self, request: Request) -> tuple[Claim, Answer | Trouble | None]:
         """One attempt, when it is this request's turn; the claim alone where it could not be sent.
 
-        Attempts after one whose answer was lost carry its key again: a server that honours such keys repeats its answer
-        and does not count it twice. `num_ended` counts the attempts that the server itself ended.
+        Attempts after one whose answer was lost carry its key again, in this process or the next: a server that honours
+        such keys repeats its answer and does not count it twice. After an error of the server the key is a new one.
         """
         till, ledger = self._till, self._till.ledger
         turn = await self._pace.turn(request.prompt_tokens + till.options.most_completion_tokens)
@@ -88,7 +87,7 @@ class Live:
                     till.refuse(claim)
                     return claim, None
             result, usage = await self._send(
-                request, f"{request.custom_id[:24]}{request.digest[:24]}-{num_ended}", turn
+                request, f"{request.custom_id[:24]}{request.digest[:24]}-{claim.num_ended}", turn
             )
             tokens_used = usage.prompt_tokens + usage.completion_tokens if isinstance(result, Answer) else None
             await self._settle(claim, result, usage)
