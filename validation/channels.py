@@ -24,6 +24,7 @@ def load_channels() -> tuple[Channel, ...]:
     return tuple(Channel(**entry) for entry in entries)
 
 
+@cache
 def channel_names() -> tuple[str, ...]:
     """Names of the anchored channels in file order."""
     return tuple(channel.name for channel in load_channels())

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +69,41 @@ def render_system(question: Mapping[str, Any], elicitation_pass: str) -> str:
         question: a row of `scenarios` of kind question.
         elicitation_pass: one of `PASSES`.
     """
+    return _system(
+        elicitation_pass,
+        question["timestep_unit"],
+        question["scenario_id"],
+        question["name"],
+        question["item"] or "none",
+        question["text"],
+        tuple(question["options"]),
+        tuple(question["option_scores"]),
+    )
+
+
+@lru_cache(maxsize=512)
+def _system(
+    elicitation_pass: str,
+    unit: str,
+    scenario_id: str,
+    question_id: str,
+    item: str,
+    wording: str,
+    options: tuple[str, ...],
+    scores: tuple[float, ...],
+) -> str:
     scenario = template("scenario").format(
-        scenario_id=question["scenario_id"],
-        question_id=question["name"],
-        item=question["item"] or "none",
-        wording=question["text"],
-        options=" | ".join(question["options"]),
-        scores=" | ".join(f"{score:g}" for score in question["option_scores"]),
+        scenario_id=scenario_id,
+        question_id=question_id,
+        item=item,
+        wording=wording,
+        options=" | ".join(options),
+        scores=" | ".join(f"{score:g}" for score in scores),
     )
     channels = "\n".join(
         f"- {item.name}: {item.definition} (-1: {item.low}; 1: {item.high})" for item in load_channels()
     )
-    return template(elicitation_pass).format(unit=question["timestep_unit"], scenario=scenario, channels=channels)
+    return template(elicitation_pass).format(unit=unit, scenario=scenario, channels=channels)
 
 
 def render_step(persona: str, unit: str, step: Step, options: Sequence[str]) -> str:
@@ -119,9 +142,19 @@ def render_statement(agent_id: int, tie_type: str, statement: str) -> str:
 def _render_state(state: tuple[Sequence[float], Sequence[float]] | None, options: Sequence[str]) -> str:
     if state is None:
         return NOTHING
-    channels = ", ".join(f"{name} {value:+.2f}" for name, value in zip(channel_names(), state[0], strict=True))
-    answers = ", ".join(f"{option} {value:.2f}" for option, value in zip(options, state[1], strict=True))
-    return f"- channels: {channels}\n- answer: {answers}"
+    return _state_form(channel_names(), tuple(options)).format(*state[0], *state[1])
+
+
+@cache
+def _state_form(channels: tuple[str, ...], options: tuple[str, ...]) -> str:
+    """The line of channels and the line of answers, with a place for every number."""
+    names = [_literal(name) for name in channels], [_literal(option) for option in options]
+    places = ", ".join(f"{name} {{:+.2f}}" for name in names[0]), ", ".join(f"{name} {{:.2f}}" for name in names[1])
+    return f"- channels: {places[0]}\n- answer: {places[1]}"
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _sentence(text: str) -> str:

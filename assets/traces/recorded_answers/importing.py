@@ -152,7 +152,8 @@ def _custom_ids(answers: pl.DataFrame) -> pl.Series:
     keys = answers.select(
         pl.concat_str("scenario_id", "model", "question_id", "persona_id", "draw", separator="|")
     ).to_series()
-    return pl.Series("custom_id", [hashlib.sha256(key.encode()).hexdigest() for key in keys])
+    sha256 = hashlib.sha256
+    return pl.Series("custom_id", [sha256(key).hexdigest() for key in keys.cast(pl.Binary).to_list()])
 
 
 def _optional(column: str | None, dtype: type[pl.DataType]) -> pl.Expr:
