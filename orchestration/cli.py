@@ -17,6 +17,8 @@ scenario_app = typer.Typer(help="Validate, add and list scenario files.", no_arg
 app.add_typer(scenario_app, name="scenario")
 teacher_app = typer.Typer(help="Serve the embedded teacher to any OpenAI client.", no_args_is_help=True)
 app.add_typer(teacher_app, name="teacher")
+traces_app = typer.Typer(help="What teachers are asked, what it costs, what they answered.", no_args_is_help=True)
+app.add_typer(traces_app, name="traces")
 
 OUR_PACKAGES = ("orchestration", "assets", "model", "validation")
 RecipeOption = Annotated[str | None, typer.Option("--recipe", help="smoke, laptop or full; default POPULACE_RECIPE.")]
@@ -113,6 +115,23 @@ def scenario_list() -> None:
             scenario.baseline or "—",
         )
     _console(stderr=False).print(table)
+
+
+@traces_app.command("estimate")
+def traces_estimate(recipe: RecipeOption = None) -> None:
+    """Say how many requests, tokens and dollars an elicitation would take, before anything is sent."""
+    settings = _settings(recipe, is_prepared=False)
+    from orchestration.traces_commands import print_estimate
+
+    print_estimate(settings, _console(stderr=False))
+
+
+@traces_app.command("ledger")
+def traces_ledger() -> None:
+    """Say what was bought, what failed and why, and which batches are still at the server."""
+    from orchestration.traces_commands import print_ledger
+
+    print_ledger(_settings(is_prepared=False), _console(stderr=False))
 
 
 @teacher_app.command("serve")

@@ -269,17 +269,6 @@ class Ledger:
         """Whether the process that claimed something under this name still runs."""
         return owner == self.owner or self._is_alive(owner)
 
-    def failures(self) -> list[tuple[str, str, int]]:
-        """Requests without any answer whose last attempt ended: custom_id, reason, number of attempts."""
-        with self._lock:
-            return self._connection.execute(
-                "select custom_id, reason, num_attempts from (select custom_id, request_digest, reason, "
-                "max(attempt_id), count(*) as num_attempts, count(outcome_id) as num_ended from attempts "
-                "left join outcomes using (attempt_id) group by custom_id, request_digest) as tried "
-                "left join answers using (custom_id, request_digest) "
-                "where answers.model is null and num_ended = num_attempts order by custom_id"
-            ).fetchall()
-
     def __len__(self) -> int:
         with self._lock:
             return self._connection.execute("select count(*) from answers").fetchone()[0]

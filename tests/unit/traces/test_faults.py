@@ -22,6 +22,7 @@ from assets.traces import ledger as ledger_module
 from assets.traces import retrying
 from assets.traces.asking import BudgetExceeded, ElicitationError, TeacherUnusable
 from assets.traces.elicitation import Elicitation
+from assets.traces.estimates import ledger_state
 from assets.traces.ledger import Ledger, LedgerError
 from assets.traces.prices import find_price
 from orchestration.settings import PROJECT_ROOT
@@ -132,9 +133,9 @@ def test_a_request_that_never_succeeds_is_listed_with_its_reason_and_asked_again
     with FaultyTeacher({"500": 1.0}) as server:
         traces = elicit(path, server.base_url, num_agents=12, num_timesteps=0).traces
         assert set(traces["rationale"]) == {"failed: HTTP 500 (not now) (8 attempts)"}
-        with Ledger(path) as ledger:
-            assert {reason for _, reason, _ in ledger.failures()} == {"HTTP 500 (not now)"}
-            assert len(ledger.failures()) == traces.height
+        failures = ledger_state(path).failures
+        assert failures.height == traces.height
+        assert failures.select("reason", "num_attempts").unique().rows() == [("HTTP 500 (not now)", 8)]
         server.faults = {}
         later = elicit(path, server.base_url, num_agents=12, num_timesteps=0)
         assert later.traces["validation_status"].unique().to_list() == ["valid"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from assets.traces.completions import Answer, Request, Usage, request_digest
+from assets.traces.estimates import ledger_state
 from assets.traces.ledger import Attempt, Busy, Ledger, LedgerError, TooDear
 from assets.traces.ledger_schema import NAMES
 
@@ -89,10 +90,10 @@ def test_usage_of_a_reply_that_could_not_be_read_is_paid_for(path: Path) -> None
     with Ledger(path) as ledger:
         first = claim(ledger)
         ledger.commit(ledger.fail(first.attempt_id, "no choices", usage=Usage(10, 0, 5, 0.125)))
-        assert ledger.failures() == [("a", "no choices", 1)]
+        assert ledger_state(path).failures.rows() == [("a", "no choices", 1)]
         buy(ledger)
         assert ledger.spent_usd == 0.375
-        assert ledger.failures() == []
+        assert ledger_state(path).failures.is_empty()
 
 
 def test_an_operation_that_fails_takes_its_whole_commit_back(path: Path) -> None:

@@ -1,0 +1,104 @@
+"""What `populace traces` prints: the cost of an elicitation before it begins, and what the ledger holds."""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from assets.traces.definitions import asking_options, teacher_endpoint
+from assets.traces.embedded_teacher.teacher import MODEL_FAMILY
+from assets.traces.estimates import estimate, known_requests, ledger_state
+from assets.traces.panel import choose_panel
+from assets.traces.plan import plan_elicitation
+from assets.traces.prices import OTHER, find_price, prices_dated
+from assets.traces.scenario_files import read_scenarios
+from assets.traces.scenario_table import scenarios_table
+from assets.traces.teachers import open_teacher
+from orchestration.recipes import find_recipe
+from orchestration.settings import Settings
+from orchestration.table_store import TableStore
+
+MOST_FAILURES = 20
+
+
+def print_estimate(settings: Settings, console: Console) -> None:
+    """Prints requests, tokens and cost per model and pass; nothing is sent and nothing is written."""
+    recipe, store = find_recipe(settings.recipe), TableStore(settings.tables_dir)
+    endpoint = teacher_endpoint(settings)
+    model = str(endpoint.model or MODEL_FAMILY)
+    if endpoint.base_url is None and store.exists("survey_respondents"):
+        model = open_teacher(endpoint, store.read("survey_respondents")).model
+    has_population = store.exists("agents") and store.exists("ties")
+    panel = (
+        choose_panel(store.read("agents"), store.read("ties"), recipe.panel_size, recipe.seed).tolist()
+        if has_population
+        else list(range(recipe.panel_size))
+    )
+    plan = plan_elicitation(
+        scenarios_table(read_scenarios(settings.scenarios_dir)),
+        panel,
+        teacher=endpoint.label,
+        model=model,
+        max_timesteps=recipe.max_timesteps,
+        repeat_share=recipe.repeat_share,
+        num_draws=recipe.num_draws,
+        seed=recipe.seed,
+    )
+    found = estimate(plan, known_requests(settings.ledger_path))
+    for (name,), rows in found.group_by("model", maintain_order=True):
+        columns = ("requests", "known", "tokens in", "tokens out", "live USD", "batch USD")
+        table = _table(f"{name} at {endpoint.label}", "pass", *columns)
+        for row in rows.iter_rows(named=True):
+            counts = (row[key] for key in ("num_requests", "num_known", "prompt_tokens", "completion_tokens"))
+            dollars = (row[key] for key in ("live_usd", "batch_usd"))
+            table.add_row(row["elicitation_pass"], *(f"{n:,}" for n in counts), *(f"{n:,.2f}" for n in dollars))
+        console.print(table)
+    options = asking_options(settings)
+    total = float(found[f"{options.mode}_usd"].sum())
+    console.print(
+        f"Expected to cost {total:,.2f} USD in {options.mode} mode, recipe {recipe.name}; the budget is "
+        f"{options.budget_usd:,.2f} USD. Known requests are in the ledger and not counted. Prices dated {prices_dated()}, entry {find_price(model).entry!r}.",
+        soft_wrap=True,
+    )
+    if find_price(model).entry == OTHER:
+        console.print(
+            f"{model} is not in assets/traces/prices.yaml, so the dearest price is assumed. Add a line for it.",
+            soft_wrap=True,
+        )
+    if not has_population:
+        console.print("There is no population yet: numbers of redraws may differ a little.", soft_wrap=True)
+
+
+def print_ledger(settings: Settings, console: Console) -> None:
+    """Prints what was bought, what failed and why, and which batches are still at the server."""
+    state = ledger_state(settings.ledger_path)
+    for row in state.by_model.iter_rows(named=True):
+        table = _table(row["model"], "answers", "refusals", "tokens in", "cached", "tokens out", "USD")
+        names = ("num_answers", "num_refusals", "prompt_tokens", "cached_tokens", "completion_tokens")
+        table.add_row(*(f"{row[name]:,}" for name in names), f"{row['cost_usd']:,.4f}")
+        console.print(table)
+    console.print(
+        f"Spent {state.spent_usd:,.4f} USD, replies that could not be used among them; answers that never came may "
+        f"have cost up to {state.unconfirmed_usd:,.4f} USD more.",
+        soft_wrap=True,
+    )
+    for batch in state.open_batches.iter_rows(named=True):
+        console.print(
+            f"open batch {batch['remote_id'] or '(not known to be created)'} of {batch['num_requests']:,} requests to "
+            f"{batch['model']} at {batch['teacher']}; the next run collects it",
+            soft_wrap=True,
+        )
+    for row in state.failures.head(MOST_FAILURES).iter_rows(named=True):
+        console.print(
+            f"failed {row['custom_id'][:16]}… after {row['num_attempts']}: {row['reason']}",
+            soft_wrap=True,
+            markup=False,
+        )
+    if state.failures.height > MOST_FAILURES:
+        console.print(f"… and {state.failures.height - MOST_FAILURES:,} more failed requests")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=True, justify="left" if column == "pass" else "right")
+    return table
