@@ -45,7 +45,7 @@ def print_estimate(settings: Settings, console: Console) -> None:
     )
     found = estimate(plan, known_requests(settings.ledger_path))
     for (name,), rows in found.group_by("model", maintain_order=True):
-        columns = ("requests", "known", "tokens in", "tokens out", "live USD", "batch USD")
+        columns = ("requests", "known", "tokens in", "out", "live $", "batch $")
         table = _table(f"{name} at {endpoint.label}", "pass", *columns)
         for row in rows.iter_rows(named=True):
             counts = (row[key] for key in ("num_requests", "num_known", "prompt_tokens", "completion_tokens"))
@@ -56,7 +56,8 @@ def print_estimate(settings: Settings, console: Console) -> None:
     total = float(found[f"{options.mode}_usd"].sum())
     console.print(
         f"Expected to cost {total:,.2f} USD in {options.mode} mode, recipe {recipe.name}; the budget is "
-        f"{options.budget_usd:,.2f} USD. Known requests are in the ledger and not counted. Prices dated {prices_dated()}, entry {find_price(model).entry!r}.",
+        f"{options.budget_usd:,.2f} USD. Known requests are in the ledger and not counted. "
+        f"Prices dated {prices_dated()}, entry {find_price(model).entry!r}.",
         soft_wrap=True,
     )
     if find_price(model).entry == OTHER:
@@ -72,7 +73,7 @@ def print_ledger(settings: Settings, console: Console) -> None:
     """Prints what was bought, what failed and why, and which batches are still at the server."""
     state = ledger_state(settings.ledger_path)
     for row in state.by_model.iter_rows(named=True):
-        table = _table(row["model"], "answers", "refusals", "tokens in", "cached", "tokens out", "USD")
+        table = _table(row["model"], "answers", "refusals", "tokens in", "cached", "out", "USD")
         names = ("num_answers", "num_refusals", "prompt_tokens", "cached_tokens", "completion_tokens")
         table.add_row(*(f"{row[name]:,}" for name in names), f"{row['cost_usd']:,.4f}")
         console.print(table)
