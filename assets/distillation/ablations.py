@@ -6,7 +6,7 @@ The student without its graph and the one without leanings are known already and
 Legend: H held-out agents, B resamples, P panel agents.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -107,7 +107,11 @@ def compare_ablations(
         by_agent = mean_tvd_by_agent(predict_held_out(training_set, predictions))
         whole_H, without_H = by_agent["lsm"].to_numpy(), by_agent["lsm_no_graph"].to_numpy()
         interval = bootstrap_interval(np.mean, without_H - whole_H, seed=seed, num_resamples=NUM_RESAMPLES)
-        row = {"part": student.part.removeprefix("use_"), "num_agents": by_agent.height, "epochs": epochs}
+        row: dict[str, object] = {
+            "part": student.part.removeprefix("use_"),
+            "num_agents": by_agent.height,
+            "epochs": epochs,
+        }
         row |= {"model_version": model_version}
         rows.append(
             row
@@ -126,7 +130,7 @@ def compare_ablations(
     return CONTRACTS["ablations"].validate(table.sort("metric", "part"))
 
 
-def _share_changes(training_set: TrainingSet, whole: LSM, without: LSM, seed: int) -> Mapping[str, float]:
+def _share_changes(training_set: TrainingSet, whole: LSM, without: LSM, seed: int) -> dict[str, float]:
     """Error of drawn people's changes of shares on the held-out agents, of both students on the same resamples."""
     held_out_P = np.flatnonzero(training_set.is_held_out_P.numpy())
     weight_BP = np.zeros((NUM_RESAMPLES + 1, training_set.num_agents))
