@@ -1,5 +1,6 @@
 """The `populace` command. Heavy imports happen inside the commands, so that `--help` answers at once."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -44,8 +45,14 @@ def run(
 def sweep(
     scenarios: Annotated[list[str] | None, typer.Argument(help="Scenario ids; all when none is given.")] = None,
     recipe: RecipeOption = None,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", min=1, help="Processes per rollout; default POPULACE_ROLLOUT_PROCESSES, else 1."),
+    ] = None,
 ) -> None:
     """Simulate scenarios in every replicate with the registered student; nothing is elicited or trained."""
+    if processes is not None:
+        os.environ["POPULACE_ROLLOUT_PROCESSES"] = str(processes)
     settings = _settings(recipe)
     from orchestration.lineage_run import run_sweep
     from orchestration.run_summary import print_decision_shares
@@ -251,7 +258,6 @@ def up() -> None:
 
 def _settings(recipe: str | None = None, *, is_prepared: bool = True):
     """Settings of this command, with the home folder ready; a recipe given on the command line wins."""
-    import os
 
     if recipe:
         os.environ["POPULACE_RECIPE"] = recipe

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("OPENAI_API_KEY"))
     dagster_port: int = Field(default=3000, ge=1, le=65535)
     mlflow_port: int = Field(default=5000, ge=1, le=65535)
+    rollout_processes: int = Field(default=1, ge=1, le=1024)
     attention_backend: Literal["auto", "reference", "cpu", "triton"] = "auto"
 
     @property
@@ -74,6 +75,11 @@ class Settings(BaseSettings):
     def records_dir(self) -> Path:
         """Folder of the small records of assets that are no tables."""
         return self.root / "records"
+
+    @property
+    def rollouts_dir(self) -> Path:
+        """Folder of long rollouts that are under way; each is removed once its rows are in the tables."""
+        return self.root / "rollouts"
 
     @property
     def reports_dir(self) -> Path:

@@ -11,12 +11,14 @@ import polars as pl
 
 from assets.simulation.counterfactuals import compare_scenarios
 from assets.simulation.interventions import intervention_surface as measure_interventions
+from assets.simulation.long_rollouts import Keeping
 from assets.simulation.opinion import simulate_opinion_baseline
 from assets.simulation.outcomes import summarise_outcomes
 from assets.simulation.profiles import reasoning_profiles as cluster_profiles
 from assets.simulation.rows import empty_rows
 from assets.simulation.trajectories import simulate_scenario
 from assets.students import load_student
+from model.kernels.social_attention import describe_backend
 from orchestration.partitions import (
     EVERY_SCENARIO_SAME_REPLICATE,
     SIMULATION_PARTITIONS,
@@ -96,6 +98,8 @@ def rollouts(
     student = load_student(registry.resolve_uri(platform.settings))
     recipe = platform.recipe
     remembered: list[PartitionRows] = []
+    spread: dict[str, int | float] = {}
+    keeping = Keeping(platform.settings.rollouts_dir, platform.settings.rollout_processes)
 
     def simulate() -> Iterator[PartitionRows]:
         for partition in _partitions(context):
@@ -108,16 +112,22 @@ def rollouts(
                 "seed": recipe.seed,
                 "max_timesteps": recipe.max_timesteps,
             }
-            simulation = simulate_scenario(student.model, model_version=student.version, **society)
+            simulation = simulate_scenario(student.model, model_version=student.version, keeping=keeping, **society)
             mechanism = simulate_opinion_baseline(student.model, **society)
             yield PartitionRows(partition, chain(simulation.trajectory_chunks(), mechanism))
             remembered.append(PartitionRows(partition, [simulation.episodes()]))
+            spread.update(simulation.facts)
+            simulation.discard()
 
-    facts = {"model_version": student.version, "is_champion": student.is_champion}
+    facts = {
+        "model_version": student.version,
+        "is_champion": student.is_champion,
+        "attention_backend": describe_backend(),
+    }
     if not student.is_champion:
         context.log.warning(f"No champion: simulating with candidate version {student.version}.")
     yield dg.Output(PartitionedRows(simulate()), output_name="trajectories", metadata=facts)
-    yield dg.Output(PartitionedRows(remembered), output_name="episodes", metadata=facts)
+    yield dg.Output(PartitionedRows(remembered), output_name="episodes", metadata=facts | spread)
 
 
 @dg.asset(

@@ -18,7 +18,7 @@ from assets.tensors import agents_to_tensor, induced_ties, scenario_to_timeline,
 from model.lsm import rollout
 from model.lsm.inputs import Question, SocialGraph, Timeline, Trigger
 from model.lsm.lsm import LSM
-from model.lsm.rollout import Snapshot, Step
+from model.lsm.rollout import Peers, Snapshot, Step
 from validation.predicates import compile_predicate
 
 AGENTS_PER_BLOCK = 50_000
@@ -142,13 +142,16 @@ def population_mask(agents: pl.DataFrame, scenario_rows: pl.DataFrame) -> pl.Ser
     return is_counted
 
 
-def rollout_steps(model: LSM, inputs: RolloutInputs, after: Snapshot | None = None) -> Iterator[Step]:
+def rollout_steps(
+    model: LSM, inputs: RolloutInputs, after: Snapshot | None = None, peers: Peers | None = None
+) -> Iterator[Step]:
     """Timesteps 0 … num_timesteps with their records, each computed without gradient when it is asked for.
 
     Args:
         model: the student.
         inputs: the rollout.
         after: where an interrupted rollout of the same inputs was left; None for the beginning.
+        peers: the other shards, where these agents are one of several.
     """
     steps = rollout.rollout_steps(
         model,
@@ -163,6 +166,7 @@ def rollout_steps(model: LSM, inputs: RolloutInputs, after: Snapshot | None = No
         counted_N=inputs.counted_N,
         agents_per_block=AGENTS_PER_BLOCK,
         after=after,
+        peers=peers,
     )
     while True:
         with torch.no_grad():

@@ -1,23 +1,19 @@
 """Trajectories and episodes: what the student's rollout of one partition leaves behind.
 
-Legend: N agents, M episode slots.
+Long rollouts are kept in a folder instead (`long_rollouts.py`), with the same rows.
 """
 
 from collections.abc import Iterator
 
-import numpy as np
 import polars as pl
-import torch
 
+from assets.simulation.long_rollouts import Keeping, KeptSimulation
 from assets.simulation.questions import asked_questions
 from assets.simulation.rollouts import RolloutInputs, prepare_rollout, rollout_steps
-from assets.simulation.rows import conform
-from assets.simulation.trajectory_rows import LatentAxes, PartitionKey, StepState, trajectory_rows
-from model.lsm.inputs import StepRecord
+from assets.simulation.simulated_rows import episode_rows, step_rows
+from assets.simulation.trajectory_rows import LatentAxes, PartitionKey
 from model.lsm.lsm import LSM
-from model.lsm.state import PEERS, Episodes, State
-
-ENGINE = "lsm"
+from model.lsm.state import State
 
 
 class Simulation:
@@ -35,7 +31,6 @@ class Simulation:
         self._inputs = inputs.to(next(model.parameters()).device)
         self._key = key
         self._questions = asked_questions(scenario_rows)
-        self._index_N = np.flatnonzero(inputs.counted_N.cpu().numpy())
         self._last_state: State | None = None
         self._has_started = False
 
@@ -57,16 +52,17 @@ class Simulation:
             assert record is not None
             if axes is None:
                 axes = LatentAxes.of(record.latent_NU.cpu().numpy())
-            yield trajectory_rows(
-                self._key,
-                self._inputs.agent_id_N.numpy()[self._index_N],
-                self._questions,
-                self._step_state(record, axes),
-                engine=ENGINE,
-                model_version=self._model_version,
-            )
+            yield step_rows(self._key, self._inputs, self._questions, record, axes, self._model_version)
             if record.timestep == self._inputs.num_timesteps:
                 self._last_state = step.state
+
+    def discard(self) -> None:
+        """Nothing was kept."""
+
+    @property
+    def facts(self) -> dict[str, int | float]:
+        """How the rollout is spread, for metadata."""
+        return {"processes": 1, "cut_share": 0.0}
 
     def episodes(self) -> pl.DataFrame:
         """What agents of the scenario's population remember at the end: rows of the episodes table.
@@ -79,17 +75,7 @@ class Simulation:
                 f"Scenario {self._key.scenario_id} replicate {self._key.replicate} has not reached its last timestep. "
                 "Read trajectory_chunks to the end first."
             )
-        return _episode_rows(self._last_state.episodes, self._inputs, self._key, self._index_N)
-
-    def _step_state(self, record: StepRecord, axes: LatentAxes) -> StepState:
-        return StepState(
-            timestep=record.timestep,
-            channels_NK=record.channels_NK.cpu().numpy()[self._index_N],
-            latent_summary_NP=axes.project(record.latent_NU.cpu().numpy()[self._index_N]),
-            conviction_N=record.conviction_N.cpu().numpy()[self._index_N],
-            expression_NX=record.expression_NX.cpu().numpy()[self._index_N],
-            option_probabilities=[answer.cpu().numpy()[self._index_N] for answer in record.option_probabilities],
-        )
+        return episode_rows(self._last_state.episodes, self._inputs, self._key)
 
 
 def simulate_scenario(
@@ -103,7 +89,8 @@ def simulate_scenario(
     replicate: int,
     seed: int,
     max_timesteps: int,
-) -> Simulation:
+    keeping: Keeping | None = None,
+) -> Simulation | KeptSimulation:
     """Prepares the rollout of one scenario and replicate over the whole population.
 
     All agents take part; only those of the scenario's population leave rows. Replicates differ in initial noise, reach
@@ -119,6 +106,7 @@ def simulate_scenario(
         replicate: from 0.
         seed: seed of the run.
         max_timesteps: cap on the timesteps the scenario asks for.
+        keeping: where long rollouts are kept and over how many processes they are spread; None keeps none.
 
     Raises:
         ValueError: the tables do not fit together, or nobody belongs to the scenario's population.
@@ -133,24 +121,6 @@ def simulate_scenario(
         max_timesteps=max_timesteps,
     )
     key = PartitionKey(scenario_rows["scenario_id"][0], replicate, seed)
+    if keeping is not None and keeping.applies_to(inputs):
+        return KeptSimulation(model, model_version, inputs, key, asked_questions(scenario_rows), keeping)
     return Simulation(model, model_version, inputs, key, scenario_rows)
-
-
-def _episode_rows(episodes: Episodes, inputs: RolloutInputs, key: PartitionKey, index_N: np.ndarray) -> pl.DataFrame:
-    salience_NM = episodes.salience_NM.cpu()[torch.from_numpy(index_N)]
-    row_P, slot_P = torch.nonzero(salience_NM > 0, as_tuple=True)
-    agent_P = torch.from_numpy(index_N)[row_P]
-    event_P = episodes.event_NM.cpu()[agent_P, slot_P].numpy()
-    names = pl.Series([*inputs.event_names, None], dtype=pl.String)
-    rows = pl.DataFrame(
-        {
-            "agent_id": inputs.agent_id_N[agent_P].numpy(),
-            "timestep": episodes.timestep_NM.cpu()[agent_P, slot_P].numpy(),
-            "kind": np.where(event_P == PEERS, "peers", "event"),
-            "event_id": names.gather(np.where(event_P == PEERS, len(inputs.event_names), event_P)),
-            "salience": episodes.salience_NM.cpu()[agent_P, slot_P].numpy(),
-            "appraisal": episodes.appraisal_NM.cpu()[agent_P, slot_P].numpy(),
-        }
-    )
-    partition = {"scenario_id": pl.lit(key.scenario_id), "replicate": pl.lit(key.replicate)}
-    return conform("episodes", rows.sort("agent_id", "timestep", "kind").with_columns(**partition))

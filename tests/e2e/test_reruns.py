@@ -66,6 +66,20 @@ def test_a_new_scenario_is_swept_alone(home, run_populace) -> None:
     assert "abortion-doubt" in swept.stdout
 
 
+def test_a_sweep_over_two_processes_writes_the_same_rows(home, run_populace) -> None:
+    store, environment = home
+    before = {table: store.read(table).drop("run_id") for table in ("trajectories", "episodes", "outcomes")}
+    version = store.open("trajectories").version()
+
+    result = run_populace("sweep", "abortion-doubt", "--processes", "2", environment=environment)
+
+    assert result.returncode == 0, result.stderr
+    assert store.open("trajectories").version() > version
+    for table, rows in before.items():
+        assert store.read(table).drop("run_id").equals(rows), table
+    assert list((Path(environment["POPULACE_HOME"]) / "rollouts").iterdir()) == [], "a folder was left behind"
+
+
 def test_a_failing_scenario_file_stops_the_run_before_it_starts(home, run_populace) -> None:
     store, environment = home
     folder = Path(environment["POPULACE_SCENARIOS_DIR"])
