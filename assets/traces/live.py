@@ -21,6 +21,7 @@ class Live:
     def __init__(self, till: Till) -> None:
         options = till.options
         self._till = till
+        self._url = f"{str(till.teacher.client.base_url).rstrip('/')}/chat/completions"
         self._pace = Pace(options.most_in_flight, options.requests_per_minute, options.tokens_per_minute)
 
     async def answers(self, requests: Sequence[Request]) -> list[Outcome]:
@@ -86,17 +87,22 @@ class Live:
                 if not isinstance(claim, Attempt):
                     till.refuse(claim)
                     return claim, None
-            result, usage = await self._send(
-                request, f"{request.custom_id[:24]}{request.digest[:24]}-{claim.num_ended}", turn
-            )
+            buying = asyncio.ensure_future(self._buy(request, claim, turn))
+            try:
+                result, usage = await asyncio.shield(buying)
+            except asyncio.CancelledError:
+                await asyncio.wait({buying})  # an interrupted run still gets what it has paid for
+                raise
             tokens_used = usage.prompt_tokens + usage.completion_tokens if isinstance(result, Answer) else None
-            await self._settle(claim, result, usage)
             return claim, result
         finally:
             self._pace.done(turn, tokens_used)
 
-    async def _settle(self, attempt: Attempt, result: Answer | Trouble, usage: Usage) -> None:
+    async def _buy(self, request: Request, attempt: Attempt, turn: Turn) -> tuple[Answer | Trouble, Usage]:
+        """Sends, and commits what came of it."""
         till, ledger = self._till, self._till.ledger
+        key = f"{request.custom_id[:24]}{request.digest[:24]}-{attempt.num_ended}"
+        result, usage = await self._send(request, key, turn)
         if isinstance(result, Answer):
             await ledger.commit(ledger.ledger.answer(attempt.attempt_id, result))
         else:
@@ -104,6 +110,7 @@ class Live:
                 ledger.ledger.fail(attempt.attempt_id, result.reason, usage=usage, is_unconfirmed=result.is_unconfirmed)
             )
         till.counts.cost_usd += usage.cost_usd
+        return result, usage
 
     async def _send(self, request: Request, key: str, turn: Turn) -> tuple[Answer | Trouble, Usage]:
         """Sends through the client without its typed models: they cost more than the embedded teacher."""
@@ -112,7 +119,7 @@ class Live:
         try:
             async with asyncio.timeout(till.options.timeout_seconds):
                 response = await till.teacher.client.post(
-                    "/chat/completions",
+                    self._url,
                     cast_to=httpx2.Response,
                     body=request.body(till.teacher.model, till.options.most_completion_tokens),
                     options={"headers": {"Idempotency-Key": key}},

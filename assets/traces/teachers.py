@@ -32,6 +32,11 @@ class TeacherEndpoint:
     def __post_init__(self) -> None:
         if self.base_url is None:
             return
+        if "@" in urlsplit(self.base_url).netloc:
+            raise TeacherError(
+                "The teacher's address carries a user name or a password, which would show in logs. "
+                "Set POPULACE_TEACHER_BASE_URL without it, and the key as OPENAI_API_KEY."
+            )
         if urlsplit(self.base_url).scheme not in ("http", "https"):
             raise TeacherError(
                 f"The teacher's address {self.base_url!r} is no http or https address. "

@@ -266,6 +266,25 @@ def test_a_killed_run_resumes_and_asks_only_what_is_missing(tmp_path: Path, undi
 
 
 @pytest.mark.slow
+def test_an_interrupted_run_still_keeps_what_was_under_way(tmp_path: Path, undisturbed: pl.DataFrame) -> None:
+    with FaultyTeacher(latency_seconds=0.5) as server:
+        process = start(tmp_path, server)
+        while server.in_flight < 10:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode != 0
+        with Ledger(tmp_path / "ledger.sqlite") as ledger:
+            assert len(ledger) == len(server.delivered) >= 10
+            assert ledger.close_abandoned() == 0
+            assert ledger.unconfirmed_usd == 0
+        elicitation = elicit(tmp_path / "ledger.sqlite", server.base_url)
+        audit(server, tmp_path / "ledger.sqlite", elicitation.traces)
+    same_answers(elicitation.traces, undisturbed)
+
+
+@pytest.mark.slow
 def test_two_runs_at_once_ask_nothing_twice(tmp_path: Path, undisturbed: pl.DataFrame) -> None:
     with FaultyTeacher(latency_seconds=0.05, honours_keys=False) as server:
         runs = [start(tmp_path, server, name=name) for name in ("one", "other")]

@@ -24,13 +24,19 @@ def test_a_key_alone_does_not_choose_another_teacher_and_is_not_sent_to_the_embe
 
 @pytest.mark.parametrize(
     ("address", "label"),
-    [("http://127.0.0.1:8000/v1", "127.0.0.1"), ("https://user:password@models.example/v1", "models.example")],
+    [("http://127.0.0.1:8000/v1", "127.0.0.1"), ("https://models.example/v1", "models.example")],
 )
 def test_traces_name_a_teacher_by_its_host(address: str, label: str) -> None:
     teacher = open_teacher(TeacherEndpoint(address, "some-model", KEY), NO_RESPONDENTS)
     assert (teacher.label, teacher.model) == (label, "some-model")
     assert str(teacher.client.base_url).startswith(address)
     assert teacher.client.api_key == KEY
+
+
+def test_an_address_with_a_password_is_refused_and_not_repeated() -> None:
+    with pytest.raises(TeacherError, match="OPENAI_API_KEY") as raised:
+        TeacherEndpoint("https://user:password@models.example/v1", "some-model")
+    assert "password@" not in str(raised.value)
 
 
 @pytest.mark.parametrize("address", ["localhost:8000/v1", "ftp://models.example", ""])
