@@ -158,15 +158,27 @@ class Ledger:
             except sqlite3.Error as error:
                 raise LedgerFull(_full(self.path)) from error
 
-    def _transaction(self, operations: Sequence[Operation]) -> list:
+    def begin(self, operations: Sequence[Operation]) -> list:
+        """Carries out operations in a transaction that `end` makes durable, or `undo` takes back."""
         self._connection.execute("begin immediate")
+        return [operation(self._connection) for operation in operations]
+
+    def end(self) -> None:
+        """Makes durable what `begin` did; this is what waits for the disk, and may be called from another thread."""
+        self._connection.execute("commit")
+
+    def undo(self) -> None:
+        """Takes back what `begin` did."""
+        if self._connection.in_transaction:
+            self._connection.execute("rollback")
+        self._forget_totals()
+
+    def _transaction(self, operations: Sequence[Operation]) -> list:
         try:
-            results = [operation(self._connection) for operation in operations]
-            self._connection.execute("commit")
+            results = self.begin(operations)
+            self.end()
         except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("rollback")
-            self._forget_totals()
+            self.undo()
             raise
         return results
 

@@ -1,37 +1,38 @@
-"""Commits to the ledger from an event loop: a thread writes, and whatever has gathered meanwhile shares one commit.
+"""Commits to the ledger from an event loop: whatever has gathered while the disk was busy shares the next commit.
 
-A durable commit waits for the disk; one per answer would be slower than the answers come.
+A durable commit waits for the disk; one per answer would be slower than the answers come. Only that wait happens in
+another thread: statements are many and short, and would each wait for the interpreter's lock there.
 """
 
 import asyncio
-import queue
-import threading
-from collections.abc import Callable
+import sqlite3
 
 from assets.traces.ledger import Ledger, LedgerError, Operation, Result
 
-Waiting = tuple[Operation, asyncio.Future]
 MOST_PER_COMMIT = 512
+Waiting = tuple[Operation, asyncio.Future]
 
 
 class LedgerQueue:
-    """One writer thread in front of a ledger; use as an asynchronous context manager."""
+    """One writer in front of a ledger; use as an asynchronous context manager."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self._waiting: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._waiting: list[Waiting] = []
+        self._is_closing = False
 
     async def __aenter__(self) -> "LedgerQueue":
-        """Starts the thread."""
+        """Starts writing."""
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._write, name="teacher-ledger", daemon=True)
-        self._thread.start()
+        self._news = asyncio.Event()
+        self._writer = asyncio.create_task(self._write())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Commits what waits, then ends the thread."""
-        self._waiting.put(None)
-        await self._loop.run_in_executor(None, self._thread.join)
+        """Commits what waits, then stops."""
+        self._is_closing = True
+        self._news.set()
+        await self._writer
 
     async def commit(self, operation: Operation[Result]) -> Result:
         """The result of an operation, once it is committed.
@@ -40,41 +41,45 @@ class LedgerQueue:
             LedgerError: it could not be committed.
         """
         future: asyncio.Future[Result] = self._loop.create_future()
-        self._waiting.put((operation, future))
+        self._waiting.append((operation, future))
+        self._news.set()
         return await asyncio.shield(future)
 
-    def _write(self) -> None:
-        is_open = True
-        while is_open:
-            taken = self._waiting.get()
-            group: list[Waiting] = []
-            while taken is not None:
-                group.append(taken)
-                if len(group) == MOST_PER_COMMIT or self._waiting.empty():
-                    break
-                taken = self._waiting.get()
-            is_open = taken is not None
-            if group:
-                self._commit(group)
+    async def _write(self) -> None:
+        while not self._is_closing or self._waiting:
+            await self._news.wait()
+            self._news.clear()
+            while self._waiting:
+                group, self._waiting = self._waiting[:MOST_PER_COMMIT], self._waiting[MOST_PER_COMMIT:]
+                await self._commit(group)
 
-    def _commit(self, group: list[Waiting]) -> None:
+    async def _commit(self, group: list[Waiting]) -> None:
         try:
-            results = self.ledger.commit(*(operation for operation, _ in group))
-        except LedgerError as error:
-            if len(group) == 1:
-                self._tell([(group[0][1].set_exception, error)])
-            else:
-                for waiting in group:  # what fits is kept, even where the whole does not
-                    self._commit([waiting])
-        except BaseException as error:
-            self._tell([(future.set_exception, error) for _, future in group])
+            results = self.ledger.begin([operation for operation, _ in group])
+            await self._loop.run_in_executor(None, self.ledger.end)
+        except sqlite3.Error:
+            self.ledger.undo()
+            for operation, future in group:  # what fits is kept, even where the whole does not
+                self._commit_alone(operation, future)
+        except Exception as error:
+            self.ledger.undo()
+            for _, future in group:
+                _tell_error(future, error)
         else:
-            self._tell([(future.set_result, result) for (_, future), result in zip(group, results, strict=True)])
+            for (_, future), result in zip(group, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
 
-    def _tell(self, news: list[tuple[Callable, object]]) -> None:
-        def deliver() -> None:
-            for tell, content in news:
-                if not tell.__self__.done():  # pyright: ignore[reportFunctionMemberAccess]
-                    tell(content)
+    def _commit_alone(self, operation: Operation, future: asyncio.Future) -> None:
+        try:
+            (result,) = self.ledger.commit(operation)
+        except LedgerError as error:
+            _tell_error(future, error)
+        else:
+            if not future.done():
+                future.set_result(result)
 
-        self._loop.call_soon_threadsafe(deliver)
+
+def _tell_error(future: asyncio.Future, error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

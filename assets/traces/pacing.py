@@ -1,11 +1,13 @@
 """How fast a teacher is asked: as fast as it takes, found out while asking.
 
 Requests in flight follow a window that grows while answers come and shrinks when the server is overloaded (additive
-increase, multiplicative decrease). Where the server announces limits of requests or tokens they are followed; where it
-only refuses (429), a rate is found: what went through, then a little less at each refusal and a little more while there
-is none. A `Retry-After` holds everything back. Time is the event loop's, so a clock that is set does not matter.
+increase, multiplicative decrease). Where the server announces limits of requests or tokens they are followed. Where it
+only refuses (429) a rate is found: what went through, then quickly back to where it refused, slowly past it and faster
+the longer nothing is refused. A `Retry-After` holds everything back. Time is the event loop's, so a clock that is set
+does not matter.
 
-Source: Chiu & Jain (1989), Analysis of the increase and decrease algorithms for congestion avoidance, section 3.
+Source: Chiu & Jain (1989), Analysis of the increase and decrease algorithms for congestion avoidance, section 3; for
+the shape of the probing Ha, Rhee & Xu (2008), CUBIC, equation 1.
 """
 
 import asyncio
@@ -25,10 +27,10 @@ EASE = 0.98
 """What a refusal leaves of a rate that was found."""
 FLOOR = 0.7
 """Single refusals leave at least this of the best rate that went through."""
-SLOW_PROBE, FAST_PROBE = 0.001, 0.02
-"""Growth per second of a found rate, near the rate of the last refusal and away from it."""
-QUIET_SECONDS = 30.0
-"""After so long without a refusal a found rate grows fast again."""
+APPROACH_PER_SECOND = 0.7
+"""Share per second of the way to the rate that is aimed at."""
+CURVE = 1e-4
+"""How the rate aimed at rises above that of the last refusal: by this times the cube of the seconds since."""
 RECENT_SECONDS = 2.0
 LEAST_TO_MEASURE = 20
 BURST_SECONDS = 0.1
@@ -69,10 +71,11 @@ class Pace:
         self.tokens = _per_minute(tokens_per_minute, self._clock())
         self._limits = {"requests": requests_per_minute, "tokens": tokens_per_minute}
         self._found: Allowance | None = None
+        self._is_announced = False
         self._ceiling = self._best = 0.0
         self._is_growing_fast = True
         self._not_before = 0.0
-        self._shrunk_at = self._refused_at = self._probed_at = -QUIET_SECONDS
+        self._shrunk_at = self._refused_at = self._probed_at = -1.0
         self._recent: deque[tuple[float, str]] = deque()
         self._queue: deque[tuple[float, asyncio.Future[Turn]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -125,9 +128,11 @@ class Pace:
             self._shrink(turn, now)
             return
         self._is_growing_fast = False
+        if self._is_announced:
+            return
         self._best = max(self._best, through_per_second)
         if self._found is None or share > MANY:
-            self._ceiling = through_per_second
+            self._ceiling = through_per_second / (1.0 - share)
             self._found = Allowance(through_per_second, max(1.0, BURST_SECONDS * through_per_second), now)
         else:
             self._ceiling = self._found.per_second
@@ -154,10 +159,12 @@ class Pace:
         """Lets a found rate grow while nothing is refused."""
         if self._found is None:
             return
-        is_near = EASE * self._ceiling <= self._found.per_second <= 1.02 * self._ceiling
-        growth = SLOW_PROBE if is_near and now - self._refused_at < QUIET_SECONDS else FAST_PROBE
-        self._found.change_rate(self._found.per_second * (1.0 + growth * (now - self._probed_at)), now)
+        since = now - self._refused_at
+        aim = self._ceiling * (EASE + CURVE * since**3)
+        share = min(1.0, APPROACH_PER_SECOND * (now - self._probed_at))
         self._probed_at = now
+        if aim > self._found.per_second:
+            self._found.change_rate(self._found.per_second + share * (aim - self._found.per_second), now)
 
     def _shrink(self, turn: Turn, now: float) -> None:
         """Shrinks the window once for all that was sent before it last shrank."""
@@ -186,6 +193,7 @@ class Pace:
         said = announced(headers, unit)
         if said is None:
             return allowance
+        self._is_announced, self._found = True, None
         if allowance is None:
             allowance = Allowance(said.per_second, said.limit, now)
             taken_when_sent = 0.0
