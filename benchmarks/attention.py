@@ -67,7 +67,7 @@ def against_peer() -> Row:
 
     layer.forward()
     part(0)
-    seconds = median_seconds({"ours": layer.forward, "theirs": theirs}, repeats=3, is_warmed=False)
+    seconds = median_seconds({"ours": layer.forward, "theirs": theirs}, repeats=2, is_warmed=False)
     note = f"{NUM_AGENTS // PEER_LISTENERS} parts of {PEER_LISTENERS:,} listeners for PyG"
     return Row(_name(NUM_AGENTS), seconds["ours"], seconds["theirs"], "PyG TransformerConv", TARGET_SPEEDUP, True, note)
 

@@ -31,7 +31,7 @@ def main() -> int:
     config = LSMConfig.from_dict({**CONFIG.to_dict(), "expression_storage": "bfloat16"})
     model = LSM(config).eval().to("cuda")
     graph = random_graph(num_agents, TIES_PER_AGENT).to("cuda")
-    timeline = _on_device(two_events(num_agents))
+    timeline = two_events(num_agents).to("cuda")
     state = model.initial_state(random_attributes(num_agents).to("cuda"), questions=[_on_device(one_question())])
     context_NC = torch.cat([state.identity_NZ, state.channels_NK, state.latent_NU], 1)
     source, target = (torch.empty(COPY_BYTES // 4, device="cuda") for _ in range(2))

@@ -28,7 +28,7 @@ EVENT_FIELDS = ("valence", "credibility", "exposure.reach", "at", "framing")
 """Fields of an event that derivatives are taken of, as scenario files name them."""
 
 AGENT_TIMESTEPS_KEPT = 50_000
-"""Agents × timesteps beyond which the way back computes timesteps again rather than keep some 6 KB for each."""
+"""Agents × timesteps beyond which the way back computes timesteps again rather than keep some 12 KB for each."""
 
 
 @dataclass(frozen=True)

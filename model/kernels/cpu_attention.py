@@ -27,7 +27,6 @@ HUB_TIES = 4096
 """In-ties above which a listener is cut into parts; the C file has the same number."""
 
 TIES_PER_BLOCK = 65_536
-SPEAKERS_PER_BLOCK = 8_192
 LARGE_BYTES = 2**22
 LANES = 8
 """Expressions are padded with zeros to a multiple of this, so that rows fill whole registers."""
@@ -163,9 +162,7 @@ def answer(
         )
         grad_query_NHX[agent] = query_PHX.sum(0)
         grad_gate_BTX[place], grad_bias_BHT[place] = gate_PTX.sum(0), bias_PHT.sum(0)
-    ties = (_at(grad_key_EX), _at(order_E), _at(source_offsets_S1), num_ties)
-    bounds = pairwise([*range(0, len(expression_SX), SPEAKERS_PER_BLOCK), len(expression_SX)])
-    _run(library.gather_by_speaker, [(*ties, begin, end, _at(grad_expression_SX)) for begin, end in bounds])
+    _sum_by_speaker(library, grad_key_EX, order_E, source_offsets_S1, grad_expression_SX)
     true_width = query_NHX.shape[2]
     return Gradients(
         grad_query_NHX[:, :, :true_width],
@@ -174,6 +171,23 @@ def answer(
         grad_bias_BHT.double().sum(0).float(),
         grad_strength_E,
     )
+
+
+def _sum_by_speaker(
+    library: ctypes.CDLL, grad_key_EX: Tensor, order_E: Tensor, offsets_S1: Tensor, grad_expression_SX: Tensor
+) -> None:
+    """Sums by speaker in blocks of about equal numbers of ties; a speaker whom very many hear is summed in parts."""
+    sum_up, keys, num_ties = library.gather_by_speaker, (_at(grad_key_EX), _at(order_E)), len(order_E)
+    offsets_S1 = offsets_S1.contiguous()
+    ties = (*keys, _at(offsets_S1), num_ties, TIES_PER_BLOCK)
+    _run(sum_up, [(*ties, begin, end, _at(grad_expression_SX)) for begin, end in _blocks(offsets_S1)])
+    for speaker in torch.nonzero(offsets_S1.diff() > TIES_PER_BLOCK)[:, 0].tolist():
+        first, last = int(offsets_S1[speaker]), int(offsets_S1[speaker + 1])
+        bounds_P1 = torch.tensor([*range(first, last, TIES_PER_BLOCK), last])
+        parts_PX = torch.empty(len(bounds_P1) - 1, grad_key_EX.shape[1])
+        part = (*keys, _at(bounds_P1), num_ties, TIES_PER_BLOCK)
+        _run(sum_up, [(*part, number, number + 1, _at(parts_PX)) for number in range(len(parts_PX))])
+        grad_expression_SX[speaker] = parts_PX.double().sum(0).float()
 
 
 class _Call:
@@ -229,18 +243,22 @@ def _at(tensor: Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(tensor.data_ptr())
 
 
-def _cut(offsets_N1: Tensor) -> _Work:
+def _blocks(offsets_N1: Tensor) -> tuple[tuple[int, int], ...]:
+    """Bounds of blocks of agents that hold about equal numbers of ties."""
     num_ties = int(offsets_N1[-1])
     num_blocks = max(1, -(-num_ties // TIES_PER_BLOCK))
     wanted = torch.linspace(0, num_ties, num_blocks + 1, dtype=torch.float64).round().to(torch.int64)
     bounds = torch.searchsorted(offsets_N1, wanted)
     bounds[0], bounds[-1] = 0, len(offsets_N1) - 1
-    ends = torch.unique_consecutive(bounds).tolist()
+    return tuple(pairwise(torch.unique_consecutive(bounds).tolist()))
+
+
+def _cut(offsets_N1: Tensor) -> _Work:
     hubs = []
     for agent in torch.nonzero(offsets_N1.diff() > HUB_TIES)[:, 0].tolist():
         first, last = int(offsets_N1[agent]), int(offsets_N1[agent + 1])
         hubs.append((agent, tuple((start, min(last, start + HUB_TIES)) for start in range(first, last, HUB_TIES))))
-    return _Work(tuple(pairwise(ends)), tuple(hubs))
+    return _Work(_blocks(offsets_N1), tuple(hubs))
 
 
 def _run(function: Callable[..., int | None], calls: Sequence[tuple[Any, ...]]) -> None:
@@ -270,7 +288,7 @@ def _library(heads: int, width: int, is_half: bool) -> ctypes.CDLL:
         "answer_means": [pointer, pointer, whole, whole, whole, pointer],
         "answer_part": [pointer, pointer, whole, whole, whole, pointer, pointer, pointer, pointer],
         "use_large_pages": [pointer, whole],
-        "gather_by_speaker": [pointer, pointer, pointer, whole, whole, whole, pointer],
+        "gather_by_speaker": [pointer, pointer, pointer, whole, whole, whole, whole, pointer],
     }.items():
         function = getattr(library, name)
         function.argtypes = types

@@ -278,10 +278,12 @@ int answer_part(const Inputs *in, const Gradients *grad, int64_t agent, int64_t 
     return 0;
 }
 
-/* Sums the ties' gradients by speaker, ties of one speaker in the order given. */
+/* Sums the ties' gradients by speaker, ties of one speaker in the order given. Speakers with more than `most` ties are
+   left alone: the caller cuts them into parts, which it hands over as if they were speakers. */
 void gather_by_speaker(const float *restrict grad_key, const int32_t *restrict order, const int64_t *restrict offsets,
-                       int64_t num_ties, int64_t begin, int64_t end, float *restrict grad_expression) {
+                       int64_t num_ties, int64_t most, int64_t begin, int64_t end, float *restrict grad_expression) {
     for (int64_t speaker = begin; speaker < end; speaker++) {
+        if (offsets[speaker + 1] - offsets[speaker] > most) continue;
         float sum[WIDTH];
         for (int x = 0; x < WIDTH; x++) sum[x] = 0.0f;
         for (int64_t place = offsets[speaker]; place < offsets[speaker + 1]; place++) {

@@ -71,6 +71,14 @@ def test_one_hub_with_everyone_agrees_with_the_oracle(degree):
     compare(*make_problem(counts_N, speakers=500))
 
 
+@pytest.mark.parametrize("surplus", [0, 1, 2 * cpu_attention.TIES_PER_BLOCK + 7])
+def test_one_speaker_whom_everybody_hears_agrees_with_the_oracle(surplus):
+    degree = cpu_attention.TIES_PER_BLOCK + surplus
+    floats, (offsets_N1, src_E, tie_type_E) = make_problem(torch.full((degree,), 2), heads=2, width=8, speakers=500)
+    src_E[::2] = 3
+    compare(floats, (offsets_N1, src_E, tie_type_E))
+
+
 def test_without_any_tie_nothing_is_heard():
     floats, ties = make_problem(torch.zeros(4, dtype=torch.int64))
     assert not cpu_attention.hear(*floats, *ties)[0].any()
