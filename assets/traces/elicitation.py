@@ -149,7 +149,7 @@ async def _roll_out(
         for rollout in rollouts:
             if timestep in rollout.steps:
                 active = active_events(rollout.events, rollout.triggers, timestep)
-                shown = reached[rollout.question["scenario_id"]].lines(active, rollout.question)
+                shown = reached[rollout.question["scenario_id"]].lines(active)
                 new = _draws(rollout, timestep, shown, society, teacher, seed)
                 draws += new
                 owners += [rollout] * len(new)

@@ -20,9 +20,7 @@ class EventReach:
         self.seed = seed
         self.reached_by: dict[str, np.ndarray] = {}
 
-    def lines(
-        self, active: Sequence[Mapping[str, Any]], question: Mapping[str, Any]
-    ) -> dict[int, list[tuple[str, str]]]:
+    def lines(self, active: Sequence[Mapping[str, Any]]) -> dict[int, list[tuple[str, str]]]:
         """Per agent, the names and lines of the active events that reach it."""
         shown: dict[int, list[tuple[str, str]]] = {}
         for event in active:
@@ -30,7 +28,7 @@ class EventReach:
                 self.reached_by[event["name"]] = exposed_agents(
                     event, self.society.panel, self.society.ties, self.society.media_sources, self.seed
                 )
-            line = render_event(event, question)
+            line = render_event(event)
             for agent_id in self.society.panel["agent_id"].to_numpy()[self.reached_by[event["name"]]]:
                 shown.setdefault(int(agent_id), []).append((event["name"], line))
         return shown

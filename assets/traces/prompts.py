@@ -12,7 +12,6 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from assets.traces.wordings import lean_in_words, load_wordings, nearest
 from validation.channels import channel_names, load_channels
 
 FOLDER = Path(__file__).with_name("prompts")
@@ -119,19 +118,14 @@ def render_step(persona: str, unit: str, step: Step, options: Sequence[str]) -> 
     )
 
 
-def render_event(event: Mapping[str, Any], question: Mapping[str, Any]) -> str:
-    """The line by which an event is shown: who speaks, for which option and how far, how believable, and what.
+def render_event(event: Mapping[str, Any]) -> str:
+    """The line by which an event is shown: who speaks, by which channel, and what. Its numbers are never shown.
 
     Args:
         event: a row of `scenarios` of kind event or trigger.
-        question: the row of the question that is asked; its options name the sides.
     """
-    scores = list(question["option_scores"])
-    options = list(question["options"])
-    lean = lean_in_words(event["valence"], options[scores.index(max(scores))], options[scores.index(min(scores))])
-    credibility = nearest(load_wordings().credibility, event["credibility"])
     source = f"{event['source_name']} ({event['source_type']}, by {event['channel'].replace('_', ' ')})"
-    return f"- {event['name']}: {source} {lean}; {credibility}. {_sentence(event['framing'])} {event['text']}"
+    return f"- {event['name']}: {source}. {_sentence(event['framing'])} {event['text']}"
 
 
 def render_statement(agent_id: int, tie_type: str, statement: str) -> str:

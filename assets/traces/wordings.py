@@ -28,10 +28,8 @@ class AttributeWording:
 
 @dataclass(frozen=True)
 class Wordings:
-    """Scales from words to the numbers that they stand for, and the wordings of attributes."""
+    """The scale from words to the pushes that they stand for, and the wordings of attributes."""
 
-    lean: Mapping[str, float]
-    credibility: Mapping[str, float]
     push: Mapping[str, float]
     attributes: Mapping[str, AttributeWording]
     attribute_of_label: Mapping[str, str]
@@ -66,23 +64,9 @@ def load_wordings(path: Path = WORDINGS_PATH) -> Wordings:
             levels[key] = level
     if len(labels) < len(attributes):
         raise ValueError(f"{path}: two attributes share a label; found {', '.join(labels)}. Rename one.")
-    return Wordings(content["lean"], content["credibility"], content["push"], attributes, labels, levels)
+    return Wordings(content["push"], attributes, labels, levels)
 
 
 def nearest(scale: Mapping[str, float], value: float) -> str:
     """The word whose number is nearest to a value; the smaller one where two are equally near."""
     return min(scale, key=lambda word: (abs(scale[word] - value), scale[word]))
-
-
-def lean_in_words(valence: float, first_option: str, last_option: str) -> str:
-    """For which option an event speaks, and how far.
-
-    Args:
-        valence: −1…1, positive towards `first_option`, the option with the highest score.
-        first_option: option with the highest score.
-        last_option: option with the lowest score.
-    """
-    scale = load_wordings().lean
-    if abs(valence) < min(scale.values()) / 2.0:
-        return "takes no side"
-    return f'speaks {nearest(scale, abs(valence))} for "{first_option if valence > 0 else last_option}"'

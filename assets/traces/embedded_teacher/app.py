@@ -21,12 +21,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from assets.traces.embedded_teacher.batches import WINDOW_SECONDS, BatchDesk
+from assets.traces.embedded_teacher.notes import EventNotes
 from assets.traces.embedded_teacher.protocol import CHAT, EMBEDDINGS, RequestRefused, chunks_of, list_models, respond
 from assets.traces.embedded_teacher.response_models import ResponseModels
 from assets.traces.embedded_teacher.shelf import Shelf
 from assets.traces.embedded_teacher.teacher import EmbeddedTeacher
 
 Handler = Callable[[Request], Awaitable[Response]]
+NO_NOTES = EventNotes()
 PURPOSES = ("batch", "user_data")
 
 
@@ -60,16 +62,21 @@ class Desk:
 
 
 def create_app(
-    models: ResponseModels, folder: Path | None = None, *, window_seconds: float = WINDOW_SECONDS
+    models: ResponseModels,
+    folder: Path | None = None,
+    *,
+    notes: EventNotes = NO_NOTES,
+    window_seconds: float = WINDOW_SECONDS,
 ) -> Starlette:
     """The ASGI app; `app.state.teacher` counts requests.
 
     Args:
         models: response models that it answers from.
         folder: where files and batches are kept between servers; none keeps them while the app lives.
+        notes: valence and credibility of events, see `notes.py`; events without a note are a bad request.
         window_seconds: after this time a batch expires.
     """
-    desk = Desk(EmbeddedTeacher(models), folder, window_seconds)
+    desk = Desk(EmbeddedTeacher(models, notes), folder, window_seconds)
     post, get = ["POST"], ["GET"]
     app = Starlette(
         routes=[

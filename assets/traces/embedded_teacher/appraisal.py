@@ -1,48 +1,35 @@
 """The appraisal model: how events, peers and memory move the channels of one person, and the answer with them.
 
-Notation: c₀ channels of the person at rest, c channels before the step, lean ∈ [−1, 1] the mean option score of the
-person's current answer, e events that reached the person, s stances that neighbours stated, m remembered pushes.
+Notation: c₀ channels of the person at rest, c channels before the step, ℓ ∈ [−1, 1] the mean option score of the
+person's current answer, e events that reached the person, v_e valence, k_e credibility, m remembered pushes.
 
-    trust_e      = clip(base(source type, institutional trust) + 0.4·align(party, channel), 0, 1)
-    congruence_e = valence_e · lean
-    push_e       = valence_e · credibility_e · (0.4 + 0.6·trust_e) · accept(congruence_e) · novelty_e
-                   · (1 − 0.4·max(0, fatigue))
-    novelty_e    = 1 at the first meeting, 0.4 once the event is remembered
-    accept(g)    = 1 for g ≥ 0; 1 − 1.2·|g| down to 0.1 below (the latitude of acceptance)
-    net          = Σ push_e + 0.5·Σ m·0.8^age, over remembered events that are not met again
-    channel      ← channel + rate · (target − channel), target a function of c₀, net, s̄ and lean (see `_targets`)
-    shift        = κ·ε + 1.2·Δidentity_alignment + 1.2·Δfairness + 0.5·Δsocial_proof + 0.5·Δself_interest, Δ = c − c₀
-    logit_o      = log p₀(o | attributes) + score_o · shift
+    trust_e  = clip(speaker(type, party, degree) + 0.25·(c − c₀)[institutional trust] ± partisan channel, 0, 1)
+    accept_e = λ^q / (λ^q + |v_e − ℓ|^q)
+    push_e   = v_e · k_e · (f + (1 − f)·trust_e) · accept_e · novelty_e · (1 − d·max(0, fatigue))
+    R(t)     = k / ((log₁₀ minutes)^c + k), the part of a push that is still remembered after time t
+    net      = Σ push_e + w·Σ m·R(age), over remembered events that are not met again
+    channel  ← channel + rate · (target − channel), target a function of c₀, net, s̄ and ℓ (see `_targets`)
+    shift    = 1.2·Δidentity + 1.2·Δfairness + 0.5·Δself_interest + (σ_i / 0.6)·Δsocial_proof, Δ = c − c₀
+    logit_o  = logit of the person at rest + score_o · shift
 
-ε is the person's own deviation from the response model, drawn once per person and question, and κ its scale; p₀ comes
-from the response models.
+σ_i is the person's weight of other people's stance: to first order in it the answer moves by σ_i of the way to what the
+people around say, and what is not heard any more fades, because every channel returns to rest: attachment to the
+initial answer as in Friedkin and Johnsen. 0.6 is the variance of scores at which that holds exactly.
 
 Sources: Lazarus (1991), appraisal of relevance and congruence; Hovland & Weiss (1951), source credibility; Petty &
-Cacioppo (1986), elaboration; Sherif & Hovland (1961), latitude of acceptance; Brehm (1966), reactance; Friedkin &
-Johnsen (1990), social influence with attachment to the initial opinion; Cacioppo & Petty (1979), repetition and tedium.
-The forms and constants are this project's; they are documented, not estimated.
+Cacioppo (1986), elaboration; Sherif & Hovland (1961) and Lorenz, Neumann & Schröder (2021), latitude of acceptance;
+Lord, Ross & Lepper (1979), biased assimilation; Ebbinghaus (1885), forgetting; Brehm (1966), reactance; Friedkin &
+Johnsen (1990), attachment to the initial opinion; Cacioppo & Petty (1979), repetition and tedium. constants.yaml says of
+every number whether it is estimated, published or ours; rates, targets and weights of channels in this file are ours.
 """
 
 import math
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from validation.channels import channel_names
+from assets.traces.embedded_teacher.constants import number, numbers
+from assets.traces.embedded_teacher.person import Person, mean_score, softmax, speaker_trust
 
-CHANNELS = channel_names()
-PERSON_SCALE = 0.8
-"""κ: spread of individual deviations in logits per unit of option score."""
-
-BASE_TRUST = {
-    "government": 0.35,
-    "expert": 0.55,
-    "media": 0.4,
-    "activist": 0.35,
-    "company": 0.3,
-    "peer": 0.55,
-    "other": 0.4,
-}
 PARTISAN_CHANNEL = {"cable_news_left": "democrat", "cable_news_right": "republican"}
 RATES = {
     "institutional_trust": 0.15,
@@ -58,9 +45,10 @@ RATES = {
     "reactance": 0.5,
     "fatigue": 0.3,
 }
-SHIFT = {"identity_alignment": 1.2, "fairness": 1.2, "social_proof": 0.5, "self_interest": 0.5}
-MEMORY_WEIGHT, MEMORY_DECAY = 0.5, 0.8
-NOVELTY_OF_KNOWN = 0.4
+SHIFT = {"identity_alignment": 1.2, "fairness": 1.2, "self_interest": 0.5}
+TYPICAL_SCORE_VARIANCE = 0.6
+"""Variance of option scores in a divided answer: 1 for two options, ½ for five equally likely ones."""
+MINUTES = {"day": 1_440.0, "week": 10_080.0, "month": 43_830.0, "quarter": 131_490.0, "year": 525_960.0}
 
 
 @dataclass(frozen=True)
@@ -76,23 +64,11 @@ class Event:
 
 @dataclass(frozen=True)
 class Memory:
-    """A push remembered from an earlier timestep, and the event behind it."""
+    """A push remembered from an earlier timestep, and the event behind it; `age` in timesteps, at least one."""
 
     event: str
     push: float
     age: int
-
-
-@dataclass(frozen=True)
-class Person:
-    """What does not change: attributes, the answer at rest, own deviation, channels at rest."""
-
-    attributes: Mapping[str, str]
-    options: Sequence[str]
-    scores: Sequence[float]
-    rest_probabilities: Sequence[float]
-    deviation: float
-    rest: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -107,44 +83,13 @@ class Appraisal:
     attention: tuple[float, float, float]
 
 
-def meet(
-    attributes: Mapping[str, str],
-    question: str,
-    options: Sequence[str],
-    scores: Sequence[float],
-    rest_probabilities: Sequence[float],
-) -> Person:
-    """The person behind a persona: the same persona and question always give the same person."""
-    own = random.Random(f"{sorted(attributes.items())}/{question}")
-    deviation = own.gauss(0.0, 1.0)
-    lean = _lean(answer_probabilities(rest_probabilities, scores, PERSON_SCALE * deviation), scores)
-    party = {"democrat": 1.0, "republican": -1.0}.get(attributes.get("party", ""), 0.0)
-    has_degree = attributes.get("education") == "college_degree"
-    devout = {"very": 1.0, "somewhat": 0.4}.get(attributes.get("religion_importance", ""), 0.0)
-    centre = {
-        "institutional_trust": 0.1 * party + (0.15 if has_degree else -0.1),
-        "source_trust": 0.05 * party,
-        "fairness": 0.7 * lean,
-        "social_proof": 0.35 * lean,
-        "self_interest": 0.3 * lean,
-        "identity_alignment": 1.1 * lean,
-        "perceived_risk": -0.2 * lean,
-        "efficacy": 0.2 if has_degree else -0.05,
-        "moral_conviction": 0.3 * devout + 0.5 * abs(lean) - 0.2,
-        "curiosity": 0.2 if has_degree else 0.0,
-        "reactance": -0.5,
-        "fatigue": -0.6,
-    }
-    rest = {name: math.tanh(centre[name] + 0.18 * own.gauss(0.0, 1.0)) for name in CHANNELS}
-    return Person(attributes, options, scores, rest_probabilities, deviation, rest)
-
-
 def appraise(
     person: Person,
     before: Mapping[str, float] | None,
     events: Sequence[Event],
     peer_stances: Sequence[float],
     memories: Sequence[Memory],
+    unit: str = "week",
 ) -> Appraisal:
     """One step of one person.
 
@@ -154,62 +99,81 @@ def appraise(
         events: events that reached the person.
         peer_stances: stances that neighbours stated, −1…1.
         memories: pushes remembered from earlier steps.
+        unit: calendar unit of a timestep, a key of `MINUTES`.
     """
     channels = dict(person.rest if before is None else before)
-    lean = _lean(_answer(person, channels), person.scores)
+    lean = mean_score(answer(person, channels), person.scores)
     known = {memory.event for memory in memories}
     pushes = {
-        event.name: _push(event, person, channels, lean) * (NOVELTY_OF_KNOWN if event.name in known else 1.0)
+        event.name: _push(event, person, channels, lean) * (number("novelty_of_known") if event.name in known else 1.0)
         for event in events
     }
-    remembered = sum(memory.push * MEMORY_DECAY**memory.age for memory in memories if memory.event not in pushes)
+    remembered = sum(memory.push * retention(memory.age, unit) for memory in memories if memory.event not in pushes)
     peers = sum(peer_stances) / len(peer_stances) if peer_stances else None
     if before is not None:
-        net = sum(pushes.values()) + MEMORY_WEIGHT * remembered
+        net = sum(pushes.values()) + number("memory_weight") * remembered
         for name, target in _targets(person, channels, events, pushes, net, peers, lean).items():
             channels[name] = _clip(channels[name] + RATES[name] * (target - channels[name]), -1.0, 1.0)
-    probabilities = _answer(person, channels)
+    probabilities = answer(person, channels)
     weights = (
         0.2 + sum(abs(push) for push in pushes.values()) * 4 if events else 0.0,
-        0.3 if peer_stances else 0.0,
+        person.susceptibility if peer_stances else 0.0,
         0.1 + abs(remembered) if memories else 0.1,
     )
     total = sum(weights)
     attention = (weights[0] / total, weights[1] / total, weights[2] / total)
-    return Appraisal(channels, probabilities, _lean(probabilities, person.scores), pushes, peers, attention)
+    return Appraisal(channels, probabilities, mean_score(probabilities, person.scores), pushes, peers, attention)
 
 
-def answer_probabilities(rest: Sequence[float], scores: Sequence[float], shift: float) -> list[float]:
-    """Probabilities at rest, shifted along the option scores: p_o ∝ p₀_o · exp(score_o · shift)."""
-    logits = [math.log(max(p, 1e-6)) + score * shift for p, score in zip(rest, scores, strict=True)]
-    highest = max(logits)
-    weights = [math.exp(logit - highest) for logit in logits]
-    total = sum(weights)
-    return [weight / total for weight in weights]
+def retention(age: int, unit: str) -> float:
+    """The part of what was met `age` timesteps ago that is still there, 0…1.
+
+    Source: Ebbinghaus (1885), section 29, savings of the saving method, with his constants.
+    """
+    constants = numbers("forgetting")
+    minutes = max(1.0, age * MINUTES[unit])
+    return constants["k"] / (math.log10(minutes) ** constants["c"] + constants["k"])
 
 
-def _answer(person: Person, channels: Mapping[str, float]) -> list[float]:
-    shift = PERSON_SCALE * person.deviation
+def answer(person: Person, channels: Mapping[str, float], shift: float = 0.0) -> list[float]:
+    """Probabilities of the options at given channels.
+
+    Args:
+        person: from `meet`.
+        channels: channels by name.
+        shift: added along the option scores, for noise.
+    """
     shift += sum(weight * (channels[name] - person.rest[name]) for name, weight in SHIFT.items())
-    return answer_probabilities(person.rest_probabilities, person.scores, shift)
+    others = person.susceptibility / TYPICAL_SCORE_VARIANCE
+    shift += others * (channels["social_proof"] - person.rest["social_proof"])
+    return softmax([logit + score * shift for logit, score in zip(person.rest_logits, person.scores, strict=True)])
 
 
 def _push(event: Event, person: Person, channels: Mapping[str, float], lean: float) -> float:
-    congruence = event.valence * lean
-    accepted = 1.0 if congruence >= 0 else max(0.1, 1.0 - 1.2 * abs(congruence))
-    trust = _trust(event, person, channels)
-    tired = 1.0 - 0.4 * max(0.0, channels["fatigue"])
-    return event.valence * event.credibility * (0.4 + 0.6 * trust) * accepted * tired
+    floor = number("trust_floor")
+    weight = floor + (1.0 - floor) * _trust(event, person, channels)
+    tired = 1.0 - number("fatigue_discount") * max(0.0, channels["fatigue"])
+    return event.valence * event.credibility * weight * acceptance(event.valence - lean) * tired
+
+
+def acceptance(distance: float) -> float:
+    """The part of a message that is accepted at a distance from the own stance, 0…1; one half at the latitude.
+
+    Source: Lorenz, Neumann & Schröder (2021), Individual attitude change and societal dynamics, motivated cognition.
+    """
+    sharpness = number("acceptance_sharpness")
+    near = number("acceptance_latitude") ** sharpness
+    return near / (near + abs(distance) ** sharpness)
 
 
 def _trust(event: Event, person: Person, channels: Mapping[str, float]) -> float:
-    base = BASE_TRUST.get(event.source_type, BASE_TRUST["other"])
+    base = speaker_trust(event.source_type, person.attributes)
     if event.source_type in ("government", "expert"):
-        base += 0.25 * channels["institutional_trust"]
+        base += 0.25 * (channels["institutional_trust"] - person.rest["institutional_trust"])
     partisan = PARTISAN_CHANNEL.get(event.channel)
     party = person.attributes.get("party")
     if partisan is not None and party in PARTISAN_CHANNEL.values():
-        base += 0.4 if party == partisan else -0.4
+        base += number("partisan_channel_trust") * (1.0 if party == partisan else -1.0)
     return _clip(base, 0.0, 1.0)
 
 
@@ -242,10 +206,6 @@ def _targets(
         "reactance": rest["reactance"] + 1.5 * contrary,
         "fatigue": rest["fatigue"] + 0.4 * min(len(events), 3),
     }
-
-
-def _lean(probabilities: Sequence[float], scores: Sequence[float]) -> float:
-    return sum(p * score for p, score in zip(probabilities, scores, strict=True))
 
 
 def _clip(value: float, lowest: float, highest: float) -> float:

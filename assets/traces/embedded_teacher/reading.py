@@ -5,18 +5,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from assets.traces.embedded_teacher.appraisal import Event, Memory
+from assets.traces.embedded_teacher.notes import EventNotes
+from assets.traces.embedded_teacher.phrases import STATED
 from assets.traces.personas import AGE, POSITION
 from assets.traces.wordings import load_wordings
 from validation.attributes import AGE_GROUP_BOUNDS
 from validation.channels import channel_names
 
 LINE = re.compile(r"^- ([A-Za-z][A-Za-z0-9_ ]*): (.*)$", re.MULTILINE)
-EVENT = re.compile(
-    r"^- (?P<name>\S+): .*? \((?P<type>\w+), by (?P<channel>[a-z ]+)\) "
-    r"(?P<lean>takes no side|speaks (?P<strength>[a-z]+) for \"(?P<side>[^\"]*)\"); (?P<credibility>[a-z ]+)\. ",
-    re.MULTILINE,
-)
-STATED = re.compile(r"I say (?P<option>.+?)(?:, because of [a-z0-9_-]+)?\.$", re.MULTILINE)
+EVENT = re.compile(r"^- (?P<name>\S+): .*? \((?P<type>\w+), by (?P<channel>[a-z ]+)\)\. ", re.MULTILINE)
 PUSH = re.compile(
     r"^- (?P<unit>\w+) (?P<when>\d+): (?P<event>\S+) moved me (?P<strength>\w+) (?P<way>towards|away from) "
 )
@@ -89,15 +86,20 @@ def read_question(system: str) -> AskedQuestion:
         options=options,
         scores=scores,
         is_classification="# Channels" in head,
-        unit=found_unit["unit"] if (found_unit := UNIT.search(head)) else "timestep",
+        unit=found_unit["unit"] if (found_unit := UNIT.search(head)) else "week",
     )
 
 
-def read_situation(user: str, question: AskedQuestion) -> Situation:
+def read_situation(user: str, question: AskedQuestion, notes: EventNotes) -> Situation:
     """Reads a user message about a question.
 
+    Args:
+        user: the message.
+        question: what is asked.
+        notes: what is known about the events beyond their wordings.
+
     Raises:
-        UnreadablePrompt: the person section is missing.
+        UnreadablePrompt: the person section is missing, or there is no note on an event.
     """
     parts = re.split(r"^#+ (.*)$", user, flags=re.MULTILINE)
     sections = dict(zip(parts[1::2], parts[2::2], strict=True))
@@ -113,7 +115,7 @@ def read_situation(user: str, question: AskedQuestion) -> Situation:
         attributes=attributes,
         timestep=timestep,
         events=tuple(
-            _read_event(match, question) for match in EVENT.finditer(sections.get("What reached the person", ""))
+            _read_event(match, question, notes) for match in EVENT.finditer(sections.get("What reached the person", ""))
         ),
         peer_options=tuple(match["option"] for match in STATED.finditer(statements)),
         num_statements=len(re.findall(r"^- person ", statements, flags=re.MULTILINE)),
@@ -141,16 +143,16 @@ def _read_persona(section: str) -> tuple[str, dict[str, str]]:
     return person_id, attributes
 
 
-def _read_event(match: re.Match[str], question: AskedQuestion) -> Event:
-    wordings = load_wordings()
-    strength = wordings.lean.get(match["strength"] or "", 0.0)
-    return Event(
-        name=match["name"],
-        source_type=match["type"],
-        channel=match["channel"].replace(" ", "_"),
-        valence=strength if match["side"] == question.favoured else -strength,
-        credibility=wordings.credibility.get(match["credibility"], 0.5),
-    )
+def _read_event(match: re.Match[str], question: AskedQuestion, notes: EventNotes) -> Event:
+    name = match["name"]
+    note = notes.find(question.scenario_id, name)
+    if note is None:
+        raise UnreadablePrompt(
+            f"The embedded teacher has no note on event {name!r} of scenario {question.scenario_id!r}. It cannot read "
+            "wordings: valence and credibility come from the scenario table that it was started with. Put the scenario "
+            "file into the scenario folder and start it again."
+        )
+    return Event(name, match["type"], match["channel"].replace(" ", "_"), note.valence, note.credibility)
 
 
 def _read_memories(section: str, timestep: int) -> tuple[Memory, ...]:
@@ -161,6 +163,6 @@ def _read_memories(section: str, timestep: int) -> tuple[Memory, ...]:
         match = PUSH.match(line)
         if match and match["strength"] in scale:
             sign = 1.0 if match["way"] == "towards" else -1.0
-            age = max(0, timestep - int(match["when"]) - 1)
+            age = max(1, timestep - int(match["when"]))
             memories.append(Memory(match["event"], sign * scale[match["strength"]], age))
     return tuple(memories)

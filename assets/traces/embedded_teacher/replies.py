@@ -4,20 +4,20 @@ Both passes of a request tell the same draw, so they never contradict each other
 the will to speak follow from the appraisal by rules of this project; docs/concepts/embedded-teacher.md lists them.
 """
 
-import math
 import random
 from dataclasses import dataclass
 from typing import Any
 
-from assets.traces.embedded_teacher.appraisal import Appraisal
+from assets.traces.embedded_teacher import phrases
+from assets.traces.embedded_teacher.appraisal import Appraisal, answer
+from assets.traces.embedded_teacher.person import Person, mean_score
+from assets.traces.embedded_teacher.phrases import pick, sureness_of
 from assets.traces.embedded_teacher.reading import AskedQuestion, Situation
 from assets.traces.wordings import load_wordings, nearest
 from validation.channels import channel_names
 
 CHANNEL_NOISE = 0.04
-"""Standard deviation of a channel between redraws."""
-ANSWER_NOISE = 0.12
-"""Standard deviation of a log probability between redraws."""
+"""Standard deviation of a channel between redraws; ours."""
 TRUST_RATE = 0.05
 """Largest change of trust in a neighbour in one step, reached at full agreement."""
 SOFTENING = 0.4
@@ -41,6 +41,7 @@ class Reply:
     conviction: float
     courage: float
     will_share: bool
+    tone: int
 
     @property
     def strongest(self) -> str | None:
@@ -58,15 +59,22 @@ class Reply:
         """What the person says aloud; empty when they keep it to themselves."""
         if not self.will_share:
             return ""
-        return f"I say {self.likeliest}{f', because of {self.strongest}' if self.strongest else ''}."
+        reason = pick(phrases.REASONS, self.tone // 7).format(event=self.strongest) if self.strongest else ""
+        return f"{pick(phrases.STATEMENTS, self.tone).format(option=self.likeliest)}{reason}."
 
 
 def reply_of(
-    appraisal: Appraisal, question: AskedQuestion, situation: Situation, basis: str, draw: random.Random
+    person: Person,
+    appraisal: Appraisal,
+    question: AskedQuestion,
+    situation: Situation,
+    basis: str,
+    draw: random.Random,
 ) -> Reply:
     """Draws a reply; equal arguments and an equally seeded `draw` give the same one.
 
     Args:
+        person: who answers, with their own noise between redraws.
         appraisal: outcome of the step.
         question: what was asked.
         situation: what the prompt said of the person.
@@ -77,8 +85,7 @@ def reply_of(
         round(min(1.0, max(-1.0, appraisal.channels[name] + draw.gauss(0.0, CHANNEL_NOISE))), 3)
         for name in channel_names()
     ]
-    weights = [p * math.exp(ANSWER_NOISE * draw.gauss(0.0, 1.0)) for p in appraisal.probabilities]
-    probabilities = [weight / sum(weights) for weight in weights]
+    probabilities = answer(person, appraisal.channels, person.redraw_noise * draw.gauss(0.0, 1.0))
     option = draw.choices(question.options, probabilities)[0]
     uniform = 1.0 / len(probabilities)
     conviction = (max(probabilities) - uniform) / (1.0 - uniform)
@@ -91,25 +98,28 @@ def reply_of(
         channels,
         probabilities,
         option,
-        stance=sum(p * score for p, score in zip(probabilities, question.scores, strict=True)),
+        stance=mean_score(probabilities, question.scores),
         conviction=conviction,
         courage=courage,
         will_share=draw.random() < 0.25 + 0.5 * conviction + 0.2 * courage,
+        tone=draw.randrange(1_000),
     )
 
 
 def reaction_text(reply: Reply) -> str:
     """The reply as prose: what the person thinks, then what they say."""
-    subject = reply.question.question_id.replace("_", " ")
-    sureness = "quite sure" if reply.conviction > 0.5 else "fairly sure" if reply.conviction > 0.2 else "not very sure"
-    parts = [f"On {subject} I lean to {reply.likeliest} and am {sureness}."]
+    subject, tone = reply.question.question_id.replace("_", " "), reply.tone
+    sureness = sureness_of(reply.conviction)
+    parts = [pick(phrases.STANDS, tone).format(subject=subject, option=reply.likeliest, sureness=sureness)]
     if reply.strongest and abs(reply.appraisal.pushes[reply.strongest]) >= NOTICEABLE:
-        parts.append(f"What counts for me is {_in_words(reply.strongest)}, which {_push_in_words(reply)}.")
+        event = _in_words(reply.strongest)
+        words = pick(phrases.MOVED, tone // 3)
+        parts.append(words.format(event=event, Event=event.capitalize(), push=_push_in_words(reply)))
     elif reply.situation.timestep == 0:
-        parts.append("That is how I have long seen it.")
+        parts.append(pick(phrases.LONG_HELD, tone // 3))
     if reply.appraisal.peer_stance is not None:
         agrees = reply.appraisal.peer_stance * reply.appraisal.lean > 0
-        parts.append(f"I {'agree with' if agrees else 'see it differently from'} most people around me.")
+        parts.append(pick(phrases.AGREES if agrees else phrases.DIFFERS, tone // 9))
     return f"Thinks: {' '.join(parts)}\nSays: {reply.statement or 'nothing'}"
 
 
@@ -155,18 +165,20 @@ def _push_in_words(reply: Reply) -> str:
 
 def _rationale(reply: Reply) -> str:
     """Reasons in sentences: the answer at rest and its source, events, people around."""
-    favoured = reply.question.favoured
-    reasons = [f"Before any event the answer follows {reply.basis}."]
+    favoured, tone = reply.question.favoured, reply.tone
+    reasons = [pick(phrases.RESTS, tone).format(basis=reply.basis)]
     scale = load_wordings().push
-    for name, push in reply.appraisal.pushes.items():
-        way = "towards" if push >= 0 else "away from"
+    for index, (name, push) in enumerate(reply.appraisal.pushes.items()):
+        words = pick(phrases.PUSHED, tone // 3 + index)
+        strength, way = nearest(scale, abs(push)), "towards" if push >= 0 else "away from"
+        event = _in_words(name)
         reasons.append(
-            f'{_in_words(name).capitalize()} moved the person {nearest(scale, abs(push))} {way} "{favoured}".'
+            words.format(event=event, Event=event.capitalize(), strength=strength, way=way, favoured=favoured)
         )
     stance = reply.appraisal.peer_stance
     if stance is not None:
         side = "are divided" if abs(stance) < 0.15 else f'lean {"towards" if stance > 0 else "away from"} "{favoured}"'
-        reasons.append(f"People around {side}.")
+        reasons.append(pick(phrases.AROUND, tone // 9).format(side=side))
     return " ".join(reasons)
 
 

@@ -48,7 +48,7 @@ class ItemModel:
 
 @dataclass(frozen=True)
 class ResponseModels:
-    """All item models, and a digest that changes when any of them does."""
+    """Item models, and a digest of the respondents that all of them, fitted or not, rest on."""
 
     models: Mapping[str, ItemModel]
     digest: str
@@ -59,7 +59,8 @@ def fit_response_models(respondents: pl.DataFrame, items: Sequence[str] | None =
 
     Args:
         respondents: rows of `survey_respondents`.
-        items: item names without prefix; all when left out. Items without enough answers are skipped.
+        items: item names without prefix, to fit no more than is asked; all when left out. Items without enough answers
+            are skipped. The digest does not depend on the choice.
 
     Source: Agresti (2013), Categorical Data Analysis, section 8.1 (baseline-category logits), with ridge penalty.
     """
@@ -67,19 +68,21 @@ def fit_response_models(respondents: pl.DataFrame, items: Sequence[str] | None =
     wanted = [name for name in columns if items is None or name.removeprefix(ITEM_PREFIX) in items]
     models = {}
     for column in sorted(wanted):
-        model = _fit_item(respondents, column)
-        if model is not None:
+        rows = rows_of_item(respondents, column)
+        if rows is not None:
+            model = fit_item(rows, column)
             models[model.item] = model
-    hasher = hashlib.sha256()
-    for name, model in sorted(models.items()):
-        hasher.update(f"{name} {model.survey} {model.options}".encode())
-        hasher.update(np.round(model.intercept_O, 3).tobytes())
-        for pair, coefficient_O in sorted(model.coefficient_of_level.items()):
-            hasher.update(str(pair).encode() + np.round(coefficient_O, 3).tobytes())
-    return ResponseModels(models, hasher.hexdigest())
+    recent = respondents.filter(pl.col("wave") >= FIRST_WAVE)
+    return ResponseModels(models, hashlib.sha256(recent.write_csv().encode()).hexdigest())
 
 
-def _fit_item(respondents: pl.DataFrame, column: str) -> ItemModel | None:
+def rows_of_item(respondents: pl.DataFrame, column: str) -> pl.DataFrame | None:
+    """The respondents on whom an item's model rests; None where there are too few.
+
+    Args:
+        respondents: rows of `survey_respondents`.
+        column: column of the item.
+    """
     answered = respondents.filter(pl.col(column).is_not_null() & (pl.col("wave") >= FIRST_WAVE))
     if answered.height < FEWEST_RESPONDENTS:
         return None
@@ -87,6 +90,16 @@ def _fit_item(respondents: pl.DataFrame, column: str) -> ItemModel | None:
     rows = answered.filter(pl.col("survey") == survey)
     if rows.height > MOST_RESPONDENTS:
         rows = rows.sample(MOST_RESPONDENTS, seed=0).sort("respondent_id")
+    return rows
+
+
+def fit_item(rows: pl.DataFrame, column: str) -> ItemModel:
+    """The model of one item.
+
+    Args:
+        rows: respondents of one survey who answered it.
+        column: column of the item.
+    """
     used = [
         attribute
         for attribute in ATTRIBUTES
@@ -109,7 +122,7 @@ def _fit_item(respondents: pl.DataFrame, column: str) -> ItemModel | None:
         )
     return ItemModel(
         item=column.removeprefix(ITEM_PREFIX),
-        survey=str(survey),
+        survey=str(rows["survey"][0]),
         options=tuple(str(option) for option in fitted.classes_),
         intercept_O=intercept_O,
         coefficient_of_level={pair: coefficient_OF[:, index] for index, pair in enumerate(pairs)},

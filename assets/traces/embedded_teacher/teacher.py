@@ -6,7 +6,10 @@ import random
 from functools import cache
 from pathlib import Path
 
-from assets.traces.embedded_teacher.appraisal import appraise, meet
+from assets.traces.embedded_teacher.appraisal import appraise
+from assets.traces.embedded_teacher.constants import CONSTANTS_PATH
+from assets.traces.embedded_teacher.notes import EventNotes
+from assets.traces.embedded_teacher.person import meet, softmax
 from assets.traces.embedded_teacher.reading import (
     AskedQuestion,
     Situation,
@@ -34,15 +37,16 @@ def model_name(models: ResponseModels) -> str:
 
 @cache
 def _code_digest() -> str:
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    files = sorted([*Path(__file__).parent.glob("*.py"), CONSTANTS_PATH])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 class EmbeddedTeacher:
     """Answers prompts; counts the requests it was asked."""
 
-    def __init__(self, models: ResponseModels) -> None:
+    def __init__(self, models: ResponseModels, notes: EventNotes) -> None:
         self.models = models
+        self.notes = notes
         self.model = model_name(models)
         self.num_requests = 0
 
@@ -56,23 +60,25 @@ class EmbeddedTeacher:
         if len(messages) < 2:
             raise UnreadablePrompt("The embedded teacher needs a system message and a user message.")
         question = read_question(messages[0]["content"])
-        situation = read_situation(messages[1]["content"], question)
-        rest, basis = self._answer_at_rest(question, situation)
+        situation = read_situation(messages[1]["content"], question, self.notes)
+        average, basis, survey = self._answer_on_average(question, situation)
         identity = {"person": situation.person_id, **situation.attributes}
-        person = meet(identity, question.question_id, question.options, question.scores, rest)
+        person = meet(
+            identity, question.question_id, question.item, survey, question.options, question.scores, average
+        )
         score_of = dict(zip(question.options, question.scores, strict=True))
         peers = [score_of[option] for option in situation.peer_options if option in score_of]
-        appraisal = appraise(person, situation.channels, situation.events, peers, situation.memories)
-        reply = reply_of(appraisal, question, situation, basis, random.Random(seed))
+        appraisal = appraise(person, situation.channels, situation.events, peers, situation.memories, question.unit)
+        reply = reply_of(person, appraisal, question, situation, basis, random.Random(seed))
         return reaction_text(reply) if not question.is_classification else json.dumps(classification(reply))
 
-    def _answer_at_rest(self, question: AskedQuestion, situation: Situation) -> tuple[list[float], str]:
-        """Probabilities before any event, and what they rest on."""
+    def _answer_on_average(self, question: AskedQuestion, situation: Situation) -> tuple[list[float], str, str]:
+        """Probabilities of people of these attributes before any event, what they rest on, and the survey."""
         model = self.models.models.get(question.item or "")
         if model is not None and set(question.options) <= set(model.options):
             shares = model.probabilities(situation.attributes)
             total = sum(shares[option] for option in question.options)
-            return [shares[option] / total for option in question.options], f"{model.survey} answers to {model.item}"
+            answers = f"{model.survey} answers to {model.item}"
+            return [shares[option] / total for option in question.options], answers, model.survey
         lean = LEANING_BY_IDEOLOGY.get(situation.attributes.get("ideology", ""), 0.0)
-        weights = [2.718281828 ** (score * lean) for score in question.scores]
-        return [weight / sum(weights) for weight in weights], "no survey item: ideology only"
+        return softmax([score * lean for score in question.scores]), "no survey item: ideology only", ""
