@@ -16,7 +16,9 @@ app = typer.Typer(
 )
 scenario_app = typer.Typer(help="Validate, add and list scenario files.", no_args_is_help=True)
 app.add_typer(scenario_app, name="scenario")
-teacher_app = typer.Typer(help="Serve the embedded teacher to any OpenAI client.", no_args_is_help=True)
+teacher_app = typer.Typer(
+    help="Serve the embedded teacher to any OpenAI client; estimate it again.", no_args_is_help=True
+)
 app.add_typer(teacher_app, name="teacher")
 traces_app = typer.Typer(help="What teachers are asked, what it costs, what they answered.", no_args_is_help=True)
 app.add_typer(traces_app, name="traces")
@@ -150,6 +152,15 @@ def teacher_serve(
     from orchestration.teacher_server import serve_teacher
 
     serve_teacher(settings, port, typer.echo)
+
+
+@teacher_app.command("estimate")
+def teacher_estimate() -> None:
+    """Show the embedded teacher's fit on held-out respondents, and estimate its estimated constants again."""
+    settings = _settings()
+    from orchestration.teacher_server import print_estimates
+
+    print_estimates(settings, _console(stderr=False))
 
 
 @app.command()

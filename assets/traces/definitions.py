@@ -7,6 +7,7 @@ import polars as pl
 from assets.sources.catalogue import open_catalogue
 from assets.traces.asking import AskingOptions
 from assets.traces.elicitation import run_elicitation
+from assets.traces.embedded_teacher.held_out_fit import score_response_models
 from assets.traces.panel import choose_panel
 from assets.traces.plan import plan_elicitation
 from assets.traces.recorded_answers.as_traces import as_traces
@@ -15,7 +16,7 @@ from assets.traces.recorded_answers.importing import import_recorded_answers
 from assets.traces.recorded_answers.questions import recorded_questions_table
 from assets.traces.scenario_files import read_scenarios
 from assets.traces.scenario_table import scenarios_table
-from assets.traces.teachers import TeacherEndpoint, open_teacher
+from assets.traces.teachers import EMBEDDED, TeacherEndpoint, open_teacher
 from orchestration.resources import Platform
 from orchestration.settings import Settings
 from orchestration.table_assets import plot, table_options
@@ -86,7 +87,7 @@ def elicitation_plan(
 ) -> dg.Output[pl.DataFrame]:
     """Chooses the panel and plans its requests."""
     recipe = platform.recipe
-    teacher = open_teacher(teacher_endpoint(platform.settings), survey_respondents)
+    teacher = open_teacher(teacher_endpoint(platform.settings), survey_respondents, scenarios)
     plan = plan_elicitation(
         scenarios,
         choose_panel(agents, ties, recipe.panel_size, recipe.seed).tolist(),
@@ -99,6 +100,10 @@ def elicitation_plan(
         is_batch=platform.settings.teacher_mode == "batch",
     )
     cost_usd = float(plan["estimated_cost_usd"].sum())
+    fit = {}
+    if teacher.label == EMBEDDED:
+        scores = score_response_models(survey_respondents, scenarios["item"].drop_nulls().unique().to_list())
+        fit = {"response_models_held_out": dg.MetadataValue.json(scores.to_dicts())}
     context.log.info(f"{plan.height:,} requests to {teacher.model}, expected cost {cost_usd:.2f} USD")
     return dg.Output(
         plan,
@@ -107,6 +112,7 @@ def elicitation_plan(
             "estimated_cost_usd": cost_usd,
             "teacher": teacher.label,
             "model": teacher.model,
+            **fit,
         },
     )
 
@@ -176,7 +182,7 @@ def reasoning_traces(
 ) -> dg.Output[pl.DataFrame]:
     """Carries out the plan through the ledger, so that nothing is paid for twice; appends the recorded answers."""
     settings = platform.settings
-    teacher = open_teacher(teacher_endpoint(settings), survey_respondents)
+    teacher = open_teacher(teacher_endpoint(settings), survey_respondents, scenarios)
     elicitation = run_elicitation(
         elicitation_plan,
         scenarios,

@@ -102,7 +102,8 @@ def _system(
     channels = "\n".join(
         f"- {item.name}: {item.definition} (-1: {item.low}; 1: {item.high})" for item in load_channels()
     )
-    return template(elicitation_pass).format(unit=unit, scenario=scenario, channels=channels)
+    anchors = "\n".join(f"- {item.name}: from '{item.low}' to '{item.high}'" for item in load_channels())
+    return template(elicitation_pass).format(unit=unit, scenario=scenario, channels=channels, anchors=anchors)
 
 
 def render_step(persona: str, unit: str, step: Step, options: Sequence[str]) -> str:

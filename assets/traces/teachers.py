@@ -8,6 +8,7 @@ import openai
 import polars as pl
 
 from assets.traces.embedded_teacher.app import create_app
+from assets.traces.embedded_teacher.notes import EventNotes, notes_of
 from assets.traces.embedded_teacher.response_models import fit_response_models
 from assets.traces.embedded_teacher.teacher import model_name
 
@@ -63,18 +64,25 @@ class Teacher:
 
 
 def open_teacher(
-    endpoint: TeacherEndpoint, respondents: pl.DataFrame, http_client: httpx2.AsyncClient | None = None
+    endpoint: TeacherEndpoint,
+    respondents: pl.DataFrame,
+    scenarios: pl.DataFrame | None = None,
+    http_client: httpx2.AsyncClient | None = None,
 ) -> Teacher:
     """Opens the client of a teacher.
 
     Args:
         endpoint: where it answers; the default is the embedded teacher.
         respondents: rows of `survey_respondents`, on which the embedded teacher is estimated.
+        scenarios: rows of `scenarios`; the embedded teacher takes from them which items are asked, and valence and
+            credibility of events, which prompts do not show. Without them it estimates every item and knows no event.
         http_client: transport to use instead of the network.
     """
     if endpoint.base_url is None:
-        models = fit_response_models(respondents)
-        transport = httpx2.ASGITransport(app=create_app(models))
+        items = None if scenarios is None else scenarios["item"].drop_nulls().unique().to_list()
+        models = fit_response_models(respondents, items)
+        notes = EventNotes() if scenarios is None else notes_of(scenarios)
+        transport = httpx2.ASGITransport(app=create_app(models, notes=notes))
         client = openai.AsyncOpenAI(
             api_key="embedded",
             base_url="http://embedded.invalid/v1",

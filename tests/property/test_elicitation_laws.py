@@ -10,7 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from assets.traces.answers import MalformedAnswer, read_answer
-from assets.traces.embedded_teacher.appraisal import Event, Memory, Person, answer_probabilities, appraise, meet
+from assets.traces.embedded_teacher.appraisal import Event, Memory, answer, appraise
+from assets.traces.embedded_teacher.notes import EventNote, EventNotes
+from assets.traces.embedded_teacher.person import Person, centred_logits, softmax
 from assets.traces.embedded_teacher.reading import AskedQuestion, read_situation
 from assets.traces.prompts import Step, render_event, render_step
 from validation.attributes import ATTRIBUTES
@@ -25,12 +27,13 @@ signed = st.floats(-1.0, 1.0)
 
 @st.composite
 def persons(draw: st.DrawFn) -> Person:
+    """A person with any attributes, any answer at rest and any channels at rest."""
+    options = [f"option {index}" for index in range(draw(st.integers(2, 5)))]
     attributes = {item.name: draw(st.sampled_from(item.levels)) for item in ATTRIBUTES}
-    weights = draw(st.lists(st.floats(0.05, 1.0), min_size=2, max_size=5))
-    options = [f"option_{index}" for index in range(len(weights))]
-    scores = np.linspace(1.0, -1.0, len(weights)).tolist()
-    name = str(draw(st.integers(0, 999)))
-    return meet({"person": name, **attributes}, "q", options, scores, [weight / sum(weights) for weight in weights])
+    logits = draw(st.lists(st.floats(-4.0, 4.0), min_size=len(options), max_size=len(options)))
+    scores = np.linspace(1.0, -1.0, len(options)).tolist()
+    rest = draw(st.fixed_dictionaries(dict.fromkeys(CHANNELS, st.floats(-0.99, 0.99))))
+    return Person(attributes, options, scores, logits, rest, draw(unit), draw(unit))
 
 
 @st.composite
@@ -44,7 +47,7 @@ many_events = st.lists(st.integers(0, 3), max_size=3, unique=True).flatmap(
     lambda ids: st.tuples(*(events(f"event-{index}") for index in ids)).map(list)
 )
 many_memories = st.lists(
-    st.builds(Memory, st.sampled_from(["event-0", "event-9"]), st.floats(-1.0, 1.0), st.integers(0, 9)), max_size=3
+    st.builds(Memory, st.sampled_from(["event-0", "event-9"]), st.floats(-1.0, 1.0), st.integers(1, 9)), max_size=3
 )
 
 
@@ -100,17 +103,28 @@ def test_more_credible_events_shift_at_least_as_much(person, event, other_credib
 @given(persons(), events(valence=st.floats(0.01, 1.0)))
 def test_a_known_event_pushes_less_the_same_way(person, event) -> None:
     new = appraise(person, person.rest, [event], [], []).pushes["news"]
-    known = appraise(person, person.rest, [event], [], [Memory("news", 0.1, 0)]).pushes["news"]
+    known = appraise(person, person.rest, [event], [], [Memory("news", 0.1, 1)]).pushes["news"]
     assert known == pytest.approx(0.4 * new)
 
 
-@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6), st.floats(-3.0, 3.0))
-def test_shifts_change_log_odds_by_the_difference_of_scores(weights, shift) -> None:
-    rest = [weight / sum(weights) for weight in weights]
-    scores = np.linspace(1.0, -1.0, len(rest)).tolist()
-    shifted = answer_probabilities(rest, scores, shift)
-    before, after = math.log(rest[0] / rest[-1]), math.log(shifted[0] / shifted[-1])
-    assert after - before == pytest.approx(2.0 * shift, abs=1e-9)
+@given(persons(), st.floats(-3.0, 3.0))
+def test_shifts_change_log_odds_by_the_difference_of_scores(person, shift) -> None:
+    shifted = answer(person, person.rest, shift)
+    change = math.log(shifted[0] / shifted[-1]) - (person.rest_logits[0] - person.rest_logits[-1])
+    assert change == pytest.approx(2.0 * shift, abs=1e-6)
+
+
+@given(st.lists(st.floats(0.02, 1.0), min_size=2, max_size=5), st.floats(0.0, 3.0))
+def test_however_far_people_differ_their_average_is_the_response_model(weights, scale) -> None:
+    average = [weight / sum(weights) for weight in weights]
+    scores = np.linspace(1.0, -1.0, len(average)).tolist()
+    base = centred_logits(tuple(average), tuple(scores), scale)
+    nodes, node_weights = np.polynomial.hermite_e.hermegauss(41)
+    met = sum(
+        weight * np.array(softmax([b + score * scale * node for b, score in zip(base, scores, strict=True)]))
+        for node, weight in zip(nodes, node_weights / node_weights.sum(), strict=True)
+    )
+    np.testing.assert_allclose(met, average, atol=0.02)
 
 
 ASKED = AskedQuestion("s", "q", None, ("yes", "no"), (1.0, -1.0), is_classification=True, unit="week")
@@ -128,15 +142,12 @@ def test_what_is_rendered_is_what_is_read(valence, credibility, source, channel,
         {
             "name": "the-news", "source_name": "a paper by | someone by night", "source_type": source,
             "channel": channel, "valence": valence, "credibility": credibility, "framing": "f", "text": "t",
-        },
-        {"options": ["yes", "no"], "option_scores": [1.0, -1.0]},
+        }
     )  # fmt: skip
     step = Step(4, exposures=[line], state=(state, (0.25, 0.75)))
-    read = read_situation(render_step("- person: 7\n- age: 30", "week", step, ["yes", "no"]), ASKED)
-    (event,) = read.events
-    assert (event.name, event.source_type, event.channel) == ("the-news", source, channel)
-    assert event.valence == pytest.approx(valence, abs=0.101)  # half the step between two words
-    assert event.credibility == pytest.approx(credibility, abs=0.101)
+    notes = EventNotes({("s", "the-news"): EventNote(valence, credibility)})
+    read = read_situation(render_step("- person: 7\n- age: 30", "week", step, ["yes", "no"]), ASKED, notes)
+    assert read.events == (Event("the-news", source, channel, valence, credibility),)
     assert read.timestep == 4
     assert read.channels is not None
     assert list(read.channels.values()) == pytest.approx(state, abs=0.0051)

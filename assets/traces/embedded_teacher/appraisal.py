@@ -19,8 +19,8 @@ initial answer as in Friedkin and Johnsen. 0.6 is the variance of scores at whic
 Sources: Lazarus (1991), appraisal of relevance and congruence; Hovland & Weiss (1951), source credibility; Petty &
 Cacioppo (1986), elaboration; Sherif & Hovland (1961) and Lorenz, Neumann & Schröder (2021), latitude of acceptance;
 Lord, Ross & Lepper (1979), biased assimilation; Ebbinghaus (1885), forgetting; Brehm (1966), reactance; Friedkin &
-Johnsen (1990), attachment to the initial opinion; Cacioppo & Petty (1979), repetition and tedium. constants.yaml says of
-every number whether it is estimated, published or ours; rates, targets and weights of channels in this file are ours.
+Johnsen (1990), attachment to the initial opinion; Cacioppo & Petty (1979), repetition and tedium. constants.yaml says
+of its numbers whether they are estimated, published or ours; rates, targets and weights in this file are ours.
 """
 
 import math

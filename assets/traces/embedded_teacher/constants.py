@@ -33,9 +33,8 @@ def load_constants(path: Path = CONSTANTS_PATH) -> dict[str, Constant]:
     for name, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         missing = [key for key in ("value", "origin", "source", "meaning") if key not in entry]
         if missing or entry["origin"] not in ORIGINS:
-            raise ValueError(
-                f"{path}: constant {name} lacks {', '.join(missing) or 'a known origin'}; origins: {', '.join(ORIGINS)}."
-            )
+            lacking = ", ".join(missing) or "a known origin"
+            raise ValueError(f"{path}: constant {name} lacks {lacking}; origins: {', '.join(ORIGINS)}.")
         found[name] = Constant(name, **entry)
     return found
 

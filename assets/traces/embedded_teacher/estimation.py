@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.polynomial.hermite_e import hermegauss
 
-from assets.traces.embedded_teacher.constants import numbers
+from assets.traces.embedded_teacher.constants import number, numbers
 from assets.traces.embedded_teacher.response_models import FIRST_WAVE, ITEM_PREFIX, fit_item
+from validation.attributes import ATTRIBUTES
 
 NUM_RESPONDENTS = 2_500
 NUM_NODES, NUM_SWEEPS, NUM_ROUNDS = 15, 8, 60
@@ -63,13 +64,14 @@ class Estimate:
     num_respondents: int
 
 
-def estimate_constants(respondents: pl.DataFrame) -> list[Estimate]:
+def estimate_constants(respondents: pl.DataFrame, panel_people: pl.Series | None) -> list[Estimate]:
     """Every estimated constant beside a new estimate.
 
     Args:
         respondents: rows of `survey_respondents`.
+        panel_people: who each row of the panel's file is, in the file's order; None where the panel is not at hand.
     """
-    return [*_person_scales(respondents), *_trust(respondents)]
+    return [*_person_scales(respondents), _stability(respondents, panel_people), *_trust(respondents)]
 
 
 def person_scales(rows: pl.DataFrame, items: Sequence[str], scores: Mapping[str, float]) -> dict[str, float]:
@@ -113,8 +115,8 @@ def trait_stability(pairs: pl.DataFrame, items: Sequence[str]) -> float:
     """Covariance of different items across waves over that within waves: the stable share of what they have in common.
 
     Args:
-        pairs: one row per person with residuals `item` of the first and `item_again` of the second interview, null where
-            not asked.
+        pairs: one row per person with residuals `item` of the first and `item_again` of the second interview,
+            null where not asked.
         items: items of one trait.
 
     Source: Heise (1969), separating reliability and stability; different items share no error of measurement.
@@ -129,7 +131,7 @@ def trait_stability(pairs: pl.DataFrame, items: Sequence[str]) -> float:
 def _likelihoods(
     rows: pl.DataFrame, item: str, scores: Mapping[str, float], nodes_K: np.ndarray, log_weight_K: np.ndarray
 ) -> list[np.ndarray]:
-    """Per loading of the grid, the log likelihood of each respondent's answer at each node, [R, K]; 0 without answer."""
+    """Per loading of the grid, the log likelihood of each answer at each node, [R, K]; 0 without an answer."""
     column = f"{ITEM_PREFIX}{item}"
     model = fit_item(rows.drop_nulls(column), column)
     score_O = np.array([scores[option] for option in model.options])
@@ -168,9 +170,38 @@ def _person_scales(respondents: pl.DataFrame) -> Iterator[Estimate]:
         if is_at_hand:
             found = person_scales(rows.sample(NUM_RESPONDENTS, seed=1), items, SCORES[survey])
         for item in items:
-            yield Estimate(
-                "person_scale", item, stored[item], found.get(item), NUM_RESPONDENTS if is_at_hand else 0
-            )
+            yield Estimate("person_scale", item, stored[item], found.get(item), NUM_RESPONDENTS if is_at_hand else 0)
+
+
+def _stability(respondents: pl.DataFrame, panel_people: pl.Series | None) -> Estimate:
+    stored = number("trait_stability")
+    rows = respondents.filter(pl.col("survey") == PANEL)
+    if panel_people is None or rows.is_empty():
+        return Estimate("trait_stability", "", stored, None, 0)
+    row = rows["respondent_id"].str.extract(r"-(\d+)$", 1).cast(pl.Int64)
+    residuals = pl.DataFrame(
+        {
+            "person": panel_people.gather(row),
+            "wave": rows["wave"],
+            **{item: _residual(rows, f"{ITEM_PREFIX}{item}", SCORES["gss_abortion"]) for item in PANEL_ITEMS},
+        }
+    )
+    last = residuals["wave"].max()
+    again = residuals.filter(pl.col("wave") == last)
+    pairs = residuals.filter(pl.col("wave") < last).join(again, on="person", suffix="_again")
+    return Estimate("trait_stability", "", stored, trait_stability(pairs, PANEL_ITEMS), pairs.height)
+
+
+def _residual(rows: pl.DataFrame, column: str, scores: Mapping[str, float]) -> pl.Series:
+    """Score of the answer minus what attributes lead to expect by least squares; null without an answer."""
+    names = [attribute.name for attribute in ATTRIBUTES if rows[attribute.name].null_count() < rows.height]
+    design_RF = rows.select(names).to_dummies().cast(pl.Float64).to_numpy()
+    score_R = rows[column].replace_strict(scores, default=None, return_dtype=pl.Float64)
+    has_answer = score_R.is_not_null().to_numpy()
+    answered_RF, answer_R = design_RF[has_answer], score_R.drop_nulls().to_numpy()
+    ridge_FF = 0.1 * np.eye(design_RF.shape[1])
+    coefficient_F = np.linalg.solve(answered_RF.T @ answered_RF + ridge_FF, answered_RF.T @ answer_R)
+    return score_R - pl.Series(design_RF @ coefficient_F)
 
 
 def _trust(respondents: pl.DataFrame) -> Iterator[Estimate]:

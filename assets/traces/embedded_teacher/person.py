@@ -7,7 +7,7 @@ between such people, ρ its stability, θ the person's standard normal trait, sh
     noise_i   = redraw_share · κ·√(1 − ρ) · education_i · exp(h·N(0, 1))
 
 b is found by iterative proportional fitting over Gauss–Hermite nodes, so that people differ without moving the shares
-that were estimated.
+that were estimated. Legend: K nodes of the trait, O options.
 
 Sources: Rasch-type models with a person trait (De Boeck & Wilson 2004, Explanatory Item Response Models, chapter 2);
 Zeger, Liang & Albert (1988), population-averaged against subject-specific models; Friedkin & Johnsen (1990).
@@ -19,15 +19,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
 from assets.traces.embedded_teacher.constants import number, numbers
 from validation.channels import channel_names
 
 CHANNELS = channel_names()
-NUM_NODES, NUM_SWEEPS = 7, 12
-_NODES, _WEIGHTS = hermegauss(NUM_NODES)
-NODES = tuple((float(node), float(weight / _WEIGHTS.sum())) for node, weight in zip(_NODES, _WEIGHTS, strict=True))
+NUM_NODES, MOST_SWEEPS, CLOSE_ENOUGH = 15, 200, 1e-3
+NODES_K, _WEIGHTS_K = hermegauss(NUM_NODES)
+WEIGHTS_K = _WEIGHTS_K / _WEIGHTS_K.sum()
 REST_SPREAD = 0.18
 """Standard deviation of a channel at rest between people of equal attributes and lean; ours."""
 
@@ -84,7 +85,8 @@ def meet(
     noise *= math.exp(number("redraw_heterogeneity") * own.gauss(0.0, 1.0))
     susceptibility = min(1.0, max(0.0, own.gauss(number("susceptibility"), number("susceptibility_spread"))))
     rest = {
-        name: math.tanh(centre + REST_SPREAD * own.gauss(0.0, 1.0)) for name, centre in _centre(attributes, lean).items()
+        name: math.tanh(centre + REST_SPREAD * own.gauss(0.0, 1.0))
+        for name, centre in _centre(attributes, lean).items()
     }
     return Person(attributes, options, scores, logits, rest, susceptibility, noise)
 
@@ -98,15 +100,17 @@ def centred_logits(average: tuple[float, ...], scores: tuple[float, ...], scale:
         scores: option scores.
         scale: shift per unit of score and standard deviation of the trait.
     """
-    wanted = [math.log(max(p, 1e-6)) for p in average]
-    base = list(wanted)
-    for _ in range(NUM_SWEEPS if scale > 0 else 0):
-        met = [0.0] * len(base)
-        for node, weight in NODES:
-            shifted = softmax([logit + score * scale * node for logit, score in zip(base, scores, strict=True)])
-            met = [sum_ + weight * p for sum_, p in zip(met, shifted, strict=True)]
-        base = [logit + target - math.log(max(p, 1e-12)) for logit, target, p in zip(base, wanted, met, strict=True)]
-    return tuple(base)
+    wanted_O = np.log(np.maximum(np.array(average), 1e-6))
+    base_O = wanted_O.copy()
+    shift_KO = scale * NODES_K[:, None] * np.array(scores)
+    for _ in range(MOST_SWEEPS if scale > 0 else 0):
+        weight_KO = np.exp(base_O + shift_KO - (base_O + shift_KO).max(axis=1, keepdims=True))
+        met_O = WEIGHTS_K @ (weight_KO / weight_KO.sum(axis=1, keepdims=True))
+        step_O = wanted_O - np.log(np.maximum(met_O, 1e-12))
+        base_O += step_O
+        if np.abs(step_O).max() < CLOSE_ENOUGH:
+            break
+    return tuple(base_O.tolist())
 
 
 def softmax(logits: Sequence[float]) -> list[float]:

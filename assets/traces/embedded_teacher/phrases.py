@@ -1,4 +1,4 @@
-"""The sentences of the embedded teacher: several wordings for each thing it has to say, picked by the draw's own number.
+"""The sentences of the embedded teacher: several wordings for each thing it has to say, picked by the draw's number.
 
 What another person says is read back by the same wordings, so they live in one place.
 """

@@ -63,9 +63,7 @@ class EmbeddedTeacher:
         situation = read_situation(messages[1]["content"], question, self.notes)
         average, basis, survey = self._answer_on_average(question, situation)
         identity = {"person": situation.person_id, **situation.attributes}
-        person = meet(
-            identity, question.question_id, question.item, survey, question.options, question.scores, average
-        )
+        person = meet(identity, question.question_id, question.item, survey, question.options, question.scores, average)
         score_of = dict(zip(question.options, question.scores, strict=True))
         peers = [score_of[option] for option in situation.peer_options if option in score_of]
         appraisal = appraise(person, situation.channels, situation.events, peers, situation.memories, question.unit)

@@ -139,7 +139,7 @@ class Run:
         num_draws: int = 1,
     ) -> Elicitation:
         scenarios = make_scenarios([message(id="talk", at=1)], num_questions=1) if scenarios is None else scenarios
-        teacher = teacher or open_teacher(TeacherEndpoint(), self.respondents)
+        teacher = teacher or open_teacher(TeacherEndpoint(), self.respondents, scenarios)
         plan = plan_elicitation(
             scenarios,
             panel,

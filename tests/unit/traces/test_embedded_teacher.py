@@ -12,7 +12,9 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 from assets.traces.answers import read_answer
-from assets.traces.embedded_teacher.app import create_app
+from assets.traces.embedded_teacher.app import NO_NOTES, create_app
+from assets.traces.embedded_teacher.notes import EventNote, EventNotes
+from assets.traces.embedded_teacher.phrases import REASONS, STATEMENTS
 from assets.traces.embedded_teacher.reading import AskedQuestion, UnreadablePrompt, read_question, read_situation
 from assets.traces.embedded_teacher.response_models import ResponseModels, fit_response_models
 from assets.traces.embedded_teacher.teacher import MODEL_FAMILY, model_name
@@ -98,8 +100,36 @@ def test_a_reaction_is_prose_that_states_an_option(models: ResponseModels) -> No
         json.loads(content)
     thinks, says = content.split("\n")
     assert thinks.startswith("Thinks: ")
-    assert any(f"lean to {option}" in thinks for option in OPTIONS)
-    assert says in ("Says: nothing", *(f"Says: I say {option}." for option in OPTIONS))
+    assert any(option in thinks for option in OPTIONS)
+    said = [wording.format(option=option) for wording in STATEMENTS for option in OPTIONS]
+    assert says in ("Says: nothing", *(f"Says: {words}." for words in said))
+
+
+def test_wordings_vary_between_draws_and_every_statement_is_read_back(models: ResponseModels) -> None:
+    thoughts, said = set(), set()
+    for seed in range(40):
+        content = str(ask(models, conversation("reaction"), seed).choices[0].message.content)
+        thinks, says = content.split("\n")
+        thoughts.add(thinks.replace("against", "X").replace("for", "X"))
+        said.add(says.removeprefix("Says: "))
+    assert len(thoughts) >= 6
+    for statement in said - {"nothing"}:
+        step = Step(1, statements=[f"- person 3 (friend): {statement}"])
+        (option,) = read_situation(render_step(PERSONA, "week", step, OPTIONS), ASKED, NO_NOTES).peer_options
+        assert option in OPTIONS
+
+
+EVENT_LINE = "- news: the mayor (government, by local newspaper). A fair share. The mayor explains the tax."
+
+
+def test_events_are_appraised_by_the_notes_and_unknown_ones_are_refused() -> None:
+    text = render_step(PERSONA, "week", Step(2, exposures=[EVENT_LINE]), OPTIONS)
+    notes = EventNotes({("s", "news"): EventNote(-0.7, 0.4)})
+    (event,) = read_situation(text, ASKED, notes).events
+    assert (event.name, event.source_type, event.channel) == ("news", "government", "local_newspaper")
+    assert (event.valence, event.credibility) == (-0.7, 0.4)
+    with pytest.raises(UnreadablePrompt, match="no note on event 'news' of scenario 's'"):
+        read_situation(text, ASKED, NO_NOTES)
 
 
 def test_a_seed_fixes_an_answer_and_another_seed_gives_another(models: ResponseModels) -> None:
@@ -156,16 +186,18 @@ def test_without_a_survey_item_only_ideology_speaks(models: ResponseModels) -> N
 
 
 @pytest.mark.parametrize("option", ["for", "Strongly agree", "not sure, really", "No. 2"])
-@pytest.mark.parametrize("reason", ["", ", because of the-news_2"])
-def test_options_are_read_back_from_statements_whatever_their_wording(option: str, reason: str) -> None:
-    step = Step(1, statements=[f"- person 3 (friend): I say {option}{reason}."])
-    assert read_situation(render_step(PERSONA, "week", step, OPTIONS), ASKED).peer_options == (option,)
+@pytest.mark.parametrize("reason", [reason.format(event="the-news_2") for reason in REASONS])
+@pytest.mark.parametrize("wording", STATEMENTS)
+def test_options_are_read_back_from_statements_whatever_their_wording(wording: str, option: str, reason: str) -> None:
+    statement = f"{wording.format(option=option)}{reason}."
+    step = Step(1, statements=[f"- person 3 (friend): {statement}"])
+    assert read_situation(render_step(PERSONA, "week", step, OPTIONS), ASKED, NO_NOTES).peer_options == (option,)
 
 
 def test_remembered_pushes_are_read_back_with_their_age() -> None:
     step = Step(5, memories=['- week 2: the-news moved me clearly away from "for"', "- week 3: my brother called"])
-    (memory,) = read_situation(render_step(PERSONA, "week", step, OPTIONS), ASKED).memories
-    assert (memory.event, memory.push, memory.age) == ("the-news", -0.22, 2)
+    (memory,) = read_situation(render_step(PERSONA, "week", step, OPTIONS), ASKED, NO_NOTES).memories
+    assert (memory.event, memory.push, memory.age) == ("the-news", -0.22, 3)
 
 
 def test_attributes_are_read_without_their_relative_position() -> None:
@@ -173,7 +205,7 @@ def test_attributes_are_read_without_their_relative_position() -> None:
         "- person: 7\n- age: 41 (older than 50 % of the population, younger than 49 %)\n"
         "- political views: very liberal (more conservative than 0 % of the population, more liberal than 90 %)"
     )
-    situation = read_situation(render_step(persona, "week", Step(0), OPTIONS), ASKED)
+    situation = read_situation(render_step(persona, "week", Step(0), OPTIONS), ASKED, NO_NOTES)
     assert situation.person_id == "7"
     assert situation.attributes == {"age": "41", "age_group": "40-49", "ideology": "very_liberal"}
 
@@ -182,7 +214,7 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(UnreadablePrompt, match="# Question"):
         read_question("You are helpful.")
     with pytest.raises(UnreadablePrompt, match="# Person"):
-        read_situation("Hello!", ASKED)
+        read_situation("Hello!", ASKED, NO_NOTES)
 
 
 def mean_share(models: ResponseModels, party: str) -> float:

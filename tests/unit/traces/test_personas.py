@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from assets.traces.embedded_teacher.notes import EventNotes
 from assets.traces.embedded_teacher.reading import AskedQuestion, read_situation
 from assets.traces.personas import render_personas
 from assets.traces.prompts import Step, render_step
@@ -45,7 +46,7 @@ def test_every_level_is_read_back_from_its_words(attribute: Attribute) -> None:
         age = AGE_GROUP_BOUNDS[level][0] if attribute.name == "age_group" else 50
         person = others.with_columns(pl.lit(level).alias(attribute.name), pl.lit(age).alias("age"))
         persona = render_personas(person, person)[0]
-        situation = read_situation(render_step(persona, "week", Step(0), ["yes", "no"]), asked)
+        situation = read_situation(render_step(persona, "week", Step(0), ["yes", "no"]), asked, EventNotes())
         assert situation.attributes[attribute.name] == level
         assert situation.person_id == "0"
 

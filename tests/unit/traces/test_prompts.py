@@ -67,10 +67,9 @@ def persona() -> str:
 
 def user_message(ruling: pl.DataFrame) -> str:
     event = ruling.filter(pl.col("kind") == "event").row(0, named=True)
-    question = ruling.filter(pl.col("kind") == "question").row(0, named=True)
     step = Step(
         timestep=3,
-        exposures=[render_event(event, question)],
+        exposures=[render_event(event)],
         statements=[render_statement(12, "friend", "I say yes.")],
         memories=['- week 2: ruling moved me somewhat towards "yes"'],
         state=STATE,
@@ -115,19 +114,26 @@ def test_prompt_hash_changes_with_every_template_and_with_nothing_else(folder: P
 def test_prompt_hash_changes_with_the_wordings(folder: Path) -> None:
     before = prompt_hash()
     file = folder / "wordings.yaml"
-    file.write_text(file.read_text(encoding="utf-8").replace("plausible", "credible"), encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8").replace("barely", "hardly"), encoding="utf-8")
     _forget()
     assert prompt_hash() != before
 
 
-def test_no_event_is_shown_by_its_numbers(ruling: pl.DataFrame) -> None:
+def test_what_an_event_should_do_is_never_shown(ruling: pl.DataFrame) -> None:
+    """Valence and credibility are the author's annotation: whatever they are, a teacher reads the same line."""
     event = ruling.filter(pl.col("kind") == "event").row(0, named=True)
+    line = render_event(event)
+    assert render_event(event | {"valence": -1.0, "credibility": 0.0}) == line
+    assert re.search(r"\d", render_event(event | {"text": "text", "framing": "frame"})) is None
+    assert event["text"] in line
+    assert event["source_name"] in line
+
+
+def test_the_anchors_of_channels_are_told_to_who_plays_and_to_who_classifies(ruling: pl.DataFrame) -> None:
     question = ruling.filter(pl.col("kind") == "question").row(0, named=True)
-    line = render_event(event | {"text": "text", "framing": "frame"}, question)
-    assert re.search(r"\d", line) is None
-    assert 'speaks clearly for "yes"' in line
-    assert 'speaks clearly for "no"' in render_event(event | {"valence": -0.6}, question)
-    assert "takes no side" in render_event(event | {"valence": 0.05}, question)
+    for elicitation_pass in prompts.PASSES:
+        message = render_system(question, elicitation_pass)
+        assert [item.name for item in load_channels() if item.low not in message or item.high not in message] == []
 
 
 def test_a_neighbours_statement_is_one_line_and_public() -> None:
