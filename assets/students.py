@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import polars as pl
 from safetensors.torch import load_file
 
 from assets.tensors import MODEL_ATTRIBUTES
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 REGISTERED_MODEL = "lsm"
+TEXT_ENCODER = "text_encoder"
+"""Entry of a student's description, and column of the tables of texts: what encoded them."""
 CHAMPION, CANDIDATE = "champion", "candidate"
 Weights = Literal["student", "no_graph"]
 
@@ -46,7 +49,11 @@ class LoadedStudent:
 
 
 def load_student(
-    tracking_uri: str, alias_or_version: str | int | None = None, *, weights: Weights = "student"
+    tracking_uri: str,
+    alias_or_version: str | int | None = None,
+    *,
+    weights: Weights = "student",
+    texts: pl.DataFrame | None = None,
 ) -> LoadedStudent:
     """A student from the registry, from safetensors and JSON alone; no code of the artifact is run.
 
@@ -54,9 +61,11 @@ def load_student(
         tracking_uri: MLflow tracking store and registry.
         alias_or_version: an alias or a version; None for the champion, or the candidate as long as there is none.
         weights: the student, or the one that was trained without its graph.
+        texts: table of the events and questions that it will meet, with the encoder that made their embeddings.
 
     Raises:
-        RegistryError: no such version, or it was trained with other attributes or channels than the code has.
+        RegistryError: no such version, or it was trained with other attributes or channels than the code has, or with
+            texts of another encoder.
     """
     import mlflow.artifacts
 
@@ -66,23 +75,24 @@ def load_student(
         with tempfile.TemporaryDirectory() as folder:
             source = client.get_model_version_download_uri(REGISTERED_MODEL, found.version)
             local = mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=folder)
-            model = read_student(Path(local) / "artifacts", weights, version)
+            model = read_student(Path(local) / "artifacts", weights, version, texts)
         champion = version_of_alias(client, CHAMPION)
         return LoadedStudent(
             model, version, str(found.run_id), champion is not None and int(champion.version) == version
         )
 
 
-def read_student(folder: Path, weights: Weights, version: int) -> LSM:
+def read_student(folder: Path, weights: Weights, version: int, texts: pl.DataFrame | None = None) -> LSM:
     """The student whose files lie in a folder.
 
     Args:
         folder: the folder that `write_artifacts` filled.
         weights: the student, or the one without its graph.
         version: registered version, for the message.
+        texts: table of the texts that it will meet, see `load_student`.
 
     Raises:
-        RegistryError: it was trained with other attributes or channels than the code has.
+        RegistryError: it was trained with other attributes or channels than the code has, or another text encoder.
     """
     description = json.loads((folder / f"{weights}.json").read_text(encoding="utf-8"))
     for name, allowed in vocabulary().items():
@@ -91,6 +101,14 @@ def read_student(folder: Path, weights: Weights, version: int) -> LSM:
                 f"Version {version} of {REGISTERED_MODEL} was trained with other {name} than the code has now: "
                 f"found {description.get(name)}, allowed {allowed}. Train a new student."
             )
+    encoder = description.get(TEXT_ENCODER)
+    others = [] if texts is None else sorted(set(texts[TEXT_ENCODER].unique()) - {encoder})
+    if others:
+        raise RegistryError(
+            f"Version {version} of {REGISTERED_MODEL} was trained on texts encoded by {encoder}, found "
+            f"{', '.join(others)}; vectors of different encoders mean nothing to each other. Choose the student's "
+            "encoder again (POPULACE_EMBEDDING_MODEL), or train a new student."
+        )
     model = LSM(LSMConfig.from_dict(description["lsm"])).eval()
     model.load_state_dict(load_file(folder / f"{weights}.safetensors"))
     return model

@@ -57,8 +57,8 @@ MEASURED: tuple[Stage, ...] = (
     Stage("ties", "society", ("agents",), ("seed",)),
     Stage("media_sources", "society", ("agents",), ("seed",)),
     Stage("graph_statistics", "society", ("agents", "ties")),
-    Stage("scenarios", "traces", outside=("scenarios",)),
-    Stage("benchmark_scenarios", "traces", outside=("benchmarks",)),
+    Stage("scenarios", "traces", outside=("scenarios", "encoder")),
+    Stage("benchmark_scenarios", "traces", outside=("benchmarks", "encoder")),
     Stage(
         "elicitation_plan",
         "traces",
@@ -66,7 +66,7 @@ MEASURED: tuple[Stage, ...] = (
         ("panel_size", "max_timesteps", "repeat_share", "num_draws", "seed"),
         ("teacher",),
     ),
-    Stage("recorded_questions", "traces", outside=("data",), other_code=SOURCES_CODE),
+    Stage("recorded_questions", "traces", outside=("data", "encoder"), other_code=SOURCES_CODE),
     Stage("recorded_answers", "traces", ("survey_respondents",), outside=("data",), other_code=SOURCES_CODE),
     Stage(
         "reasoning_traces",
@@ -223,6 +223,7 @@ class OutsideInputs:
     scenario_digests: Mapping[str, str]
     baselines: Mapping[str, str | None]
     benchmarks: str = ""
+    encoder: str = ""
 
     def partitions(self, recipe: Recipe) -> list[Partition]:
         """Every scenario × replicate that the recipe asks for, scenarios in alphabetical order."""
@@ -321,7 +322,8 @@ def read_outside_inputs(settings: Settings) -> OutsideInputs:
     hasher = hashlib.sha256()
     for path in sorted((settings.scenarios_dir / "benchmarks").glob("*.yaml")):
         hasher.update(path.name.encode() + path.read_bytes())
-    return OutsideInputs(_data_digest(settings), teacher, digests, baselines, hasher.hexdigest())
+    encoder = f"{settings.embedding_model} {settings.teacher_base_url}" if settings.embedding_model else "local"
+    return OutsideInputs(_data_digest(settings), teacher, digests, baselines, hasher.hexdigest(), encoder)
 
 
 def _outside_digest(name: str, outside: OutsideInputs) -> object:
@@ -330,6 +332,7 @@ def _outside_digest(name: str, outside: OutsideInputs) -> object:
         "teacher": outside.teacher,
         "scenarios": dict(outside.scenario_digests),
         "benchmarks": outside.benchmarks,
+        "encoder": outside.encoder,
     }[name]
 
 

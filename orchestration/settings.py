@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     allow_download: bool = False
     teacher_base_url: str | None = None
     teacher_model: str | None = None
+    embedding_model: str | None = None
     teacher_budget_usd: float = Field(default=10.0, ge=0)
     teacher_mode: Literal["live", "batch"] = "live"
     teacher_timeout_seconds: float = Field(default=120.0, gt=0)
@@ -95,6 +96,11 @@ class Settings(BaseSettings):
     def ledger_path(self) -> Path:
         """SQLite file of everything that teachers were ever asked."""
         return self.root / "teacher_ledger.sqlite"
+
+    @property
+    def embeddings_path(self) -> Path:
+        """SQLite file of every text that an endpoint ever encoded."""
+        return self.root / "embeddings.sqlite"
 
     @property
     def mlflow_tracking_uri(self) -> str:

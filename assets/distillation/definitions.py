@@ -155,7 +155,7 @@ def axis_probes(
     reasoning_traces: pl.DataFrame,
 ) -> pl.DataFrame:
     """Probes the student that simulation uses."""
-    student = load_student(registry.resolve_uri(platform.settings))
+    student = load_student(registry.resolve_uri(platform.settings), texts=scenarios)
     seed = platform.recipe.seed
     rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
     training_set = build_training_set(agents, ties, media_sources, scenarios, rollouts, seed)
@@ -182,7 +182,9 @@ def ablations(
     recipe = platform.recipe
     uri = registry.resolve_uri(platform.settings)
     version = int(platform.records.read("student_model")["version"])
-    whole, no_graph = (load_student(uri, version, weights=weights) for weights in ("student", "no_graph"))
+    whole, no_graph = (
+        load_student(uri, version, weights=weights, texts=scenarios) for weights in ("student", "no_graph")
+    )
     rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
     training_set = build_training_set(agents, ties, media_sources, scenarios, rollouts, recipe.seed)
     checkpoints = _checkpoints(platform)

@@ -41,6 +41,7 @@ class TrainingSet:
             but those held out; none where few sets of questions are asked.
         teacher: who answered, as the traces say.
         teacher_model: model that answered.
+        text_encoder: what encoded the texts of events, questions and options.
     """
 
     agents: pl.DataFrame
@@ -52,6 +53,7 @@ class TrainingSet:
     is_validation_S: Tensor
     teacher: str
     teacher_model: str
+    text_encoder: str
 
     @property
     def num_agents(self) -> int:
@@ -123,6 +125,7 @@ def build_training_set(
         is_validation_S=split_scenarios(asked, seed),
         teacher=teacher,
         teacher_model=teacher_model,
+        text_encoder=_single_encoder(scenarios),
     )
 
 
@@ -150,6 +153,16 @@ def split_scenarios(asked: Sequence[tuple[str, ...]], seed: int) -> Tensor:
     order = np.random.default_rng(seed).permutation(len(sets))
     chosen = {sets[number] for number in order[: max(1, round(VALIDATION_SHARE * len(sets)))]}
     return torch.tensor([questions in chosen for questions in asked])
+
+
+def _single_encoder(scenarios: pl.DataFrame) -> str:
+    encoders = scenarios["text_encoder"].unique().sort().to_list()
+    if len(encoders) != 1:
+        raise TrainingSetError(
+            f"The texts of scenarios were encoded by {', '.join(encoders) or 'nothing'}; allowed: one encoder. "
+            "Materialise scenarios again."
+        )
+    return encoders[0]
 
 
 def _single_teacher(traces: pl.DataFrame) -> tuple[str, str]:

@@ -201,9 +201,12 @@ def behaviour_scores(
     if benchmark_scenarios.is_empty():
         empty = pl.DataFrame(schema=CONTRACTS["behaviour_scores"].polars_schema())
         return dg.Output(empty, metadata={"is_available": False, "reason": "there is no benchmark scenario"})
-    uri = registry.resolve_uri(platform.settings)
+    uri, texts = registry.resolve_uri(platform.settings), benchmark_scenarios
     scores = score_behaviours(
-        {"lsm": load_student(uri).model, "lsm_no_graph": load_student(uri, weights="no_graph").model},
+        {
+            "lsm": load_student(uri, texts=texts).model,
+            "lsm_no_graph": load_student(uri, weights="no_graph", texts=texts).model,
+        },
         benchmark_scenarios,
         agents,
         ties,

@@ -95,7 +95,7 @@ def rollouts(
     scenarios: pl.DataFrame,
 ) -> Iterator[dg.Output[PartitionedRows]]:
     """Simulates each scenario in each replicate; rows stream to the store timestep by timestep."""
-    student = load_student(registry.resolve_uri(platform.settings))
+    student = load_student(registry.resolve_uri(platform.settings), texts=scenarios)
     recipe = platform.recipe
     remembered: list[PartitionRows] = []
     spread: dict[str, int | float] = {}
@@ -200,7 +200,7 @@ def intervention_surface(
     scenarios: pl.DataFrame,
 ) -> PartitionedRows:
     """Simulates the grid of interventions and differentiates the rollout."""
-    student = load_student(registry.resolve_uri(platform.settings))
+    student = load_student(registry.resolve_uri(platform.settings), texts=scenarios)
     recipe = platform.recipe
     return _one_by_one(
         context,

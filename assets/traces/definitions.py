@@ -8,6 +8,7 @@ from assets.sources.catalogue import open_catalogue
 from assets.traces.asking import AskingOptions
 from assets.traces.elicitation import run_elicitation
 from assets.traces.embedded_teacher.held_out_fit import score_response_models
+from assets.traces.encoders import EndpointEncoder, TextEncoder, open_encoder
 from assets.traces.panel import choose_panel
 from assets.traces.plan import plan_elicitation
 from assets.traces.recorded_answers.as_traces import as_traces
@@ -49,6 +50,26 @@ def asking_options(settings: Settings) -> AskingOptions:
     )
 
 
+def text_encoder(settings: Settings) -> TextEncoder:
+    """The text encoder that the settings choose; the local one when no embedding model is set."""
+    key = settings.openai_api_key
+    return open_encoder(
+        settings.teacher_base_url,
+        settings.embedding_model,
+        key.get_secret_value() if key else None,
+        settings.embeddings_path,
+    )
+
+
+def _encoding(encoder: TextEncoder) -> dict[str, str | int]:
+    """Which encoder made a table's embeddings, and what it was sent."""
+    named: dict[str, str | int] = {"text_encoder": encoder.name}
+    if isinstance(encoder, EndpointEncoder):
+        named |= {"num_texts_sent": encoder.num_asked, "num_texts_known": encoder.num_known}
+        named["num_embedding_tokens"] = encoder.num_tokens
+    return named
+
+
 @dg.asset(
     **table_options("scenarios"),
     description="Questions, events and triggers of every scenario file, with embedded texts.",
@@ -57,7 +78,10 @@ def scenarios(context: dg.AssetExecutionContext, platform: Platform) -> dg.Outpu
     """Reads and checks the scenario folder."""
     read = read_scenarios(platform.settings.scenarios_dir)
     context.log.info(f"{len(read)} scenarios from {platform.settings.scenarios_dir}")
-    return dg.Output(scenarios_table(read), metadata={"scenarios": dg.MetadataValue.json([item.id for item in read])})
+    encoder = text_encoder(platform.settings)
+    table = scenarios_table(read, encoder)
+    ids = dg.MetadataValue.json([item.id for item in read])
+    return dg.Output(table, metadata={"scenarios": ids, **_encoding(encoder)})
 
 
 @dg.asset(
@@ -70,7 +94,8 @@ def benchmark_scenarios(context: dg.AssetExecutionContext, platform: Platform) -
     read = read_scenarios(folder) if folder.is_dir() else []
     if not read:
         context.log.warning(f"No behaviour benchmark is scored: {folder} holds no scenario file.")
-    return dg.Output(scenarios_table(read), metadata={"num_scenarios": len(read)})
+    encoder = text_encoder(platform.settings)
+    return dg.Output(scenarios_table(read, encoder), metadata={"num_scenarios": len(read), **_encoding(encoder)})
 
 
 @dg.asset(
@@ -121,9 +146,11 @@ def elicitation_plan(
     **table_options("recorded_questions"),
     description="Questions that recorded answers answer: wording, options in order, scale, embeddings; from codebooks.",
 )
-def recorded_questions(platform: Platform) -> pl.DataFrame:
+def recorded_questions(platform: Platform) -> dg.Output[pl.DataFrame]:
     """Reads the codebooks of recorded answers."""
-    return recorded_questions_table(find_recorded_codebooks(platform.settings.data_dir))
+    encoder = text_encoder(platform.settings)
+    table = recorded_questions_table(find_recorded_codebooks(platform.settings.data_dir), encoder)
+    return dg.Output(table, metadata=_encoding(encoder))
 
 
 @dg.asset(

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from assets.traces.encoders import LocalEncoder, TextEncoder
 from assets.traces.scenario_files import content_hash
 from assets.traces.scenario_schema import Message, Question, Scenario, Trigger
-from assets.traces.text_encoder import TEXT_ENCODER, encode_texts
 from validation.contracts import CONTRACTS
 
 SCENARIOS_SCHEMA: dict[str, pl.DataType] = {
@@ -19,7 +19,7 @@ SCENARIOS_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-def scenarios_table(scenarios: Sequence[Scenario]) -> pl.DataFrame:
+def scenarios_table(scenarios: Sequence[Scenario], encoder: TextEncoder | None = None) -> pl.DataFrame:
     """One row per question, event and trigger; a trigger's row also describes the event that it starts.
 
     Text embeddings of events and triggers cover the framing and the content, those of questions the wording alone;
@@ -28,6 +28,7 @@ def scenarios_table(scenarios: Sequence[Scenario]) -> pl.DataFrame:
 
     Args:
         scenarios: scenarios with different ids.
+        encoder: what encodes the wordings; the local encoder when left out.
 
     Returns:
         The `scenarios` table, ordered by scenario id, then questions, events and triggers in the order of the file.
@@ -36,8 +37,10 @@ def scenarios_table(scenarios: Sequence[Scenario]) -> pl.DataFrame:
     texts = [f"{row['framing']}. {row['text']}" if row["framing"] else row["text"] for row in rows]
     options = [option for row in rows for option in row["options"] or ()]
     unframed = [row["text"] for row in rows if row["framing"]]
-    vectors = iter(encode_texts([*texts, *options, *unframed]).tolist())
+    encoder = encoder or LocalEncoder()
+    vectors = iter(encoder.encode([*texts, *options, *unframed]).tolist())
     for row in rows:
+        row["text_encoder"] = encoder.name
         row["text_embedding"] = next(vectors)
     for row in rows:
         row["option_embeddings"] = [next(vectors) for _ in row["options"]] if row["options"] else None
@@ -55,7 +58,6 @@ def _scenario_rows(scenario: Scenario) -> list[dict[str, Any]]:
         "timestep_unit": scenario.timesteps.unit,
         "baseline": scenario.baseline,
         "content_hash": content_hash(scenario),
-        "text_encoder": TEXT_ENCODER,
     }
     questions = [
         {"kind": "question", "name": question.id, "position": position, **_question_columns(question)}

@@ -6,17 +6,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from assets.traces.encoders import LocalEncoder, TextEncoder
 from assets.traces.recorded_answers.codebook import RecordedCodebookFile
-from assets.traces.text_encoder import TEXT_ENCODER, encode_texts
 from validation.contracts import CONTRACTS
 
 
-def recorded_questions_table(codebooks: Sequence[RecordedCodebookFile]) -> pl.DataFrame:
+def recorded_questions_table(
+    codebooks: Sequence[RecordedCodebookFile], encoder: TextEncoder | None = None
+) -> pl.DataFrame:
     """Rows of `recorded_questions`, in the codebooks' order; options are scored evenly from 1 to −1.
 
     Args:
         codebooks: descriptions of recorded answers.
+        encoder: what encodes the wordings; the local encoder when left out.
     """
+    encoder = encoder or LocalEncoder()
     rows: list[dict[str, Any]] = []
     for codebook in codebooks:
         for name, item in codebook.spec.items.items():
@@ -32,11 +36,11 @@ def recorded_questions_table(codebooks: Sequence[RecordedCodebookFile]) -> pl.Da
                     "scale": item.scale,
                     "item": item.item,
                     "note": item.note,
-                    "text_encoder": TEXT_ENCODER,
+                    "text_encoder": encoder.name,
                 }
             )
     texts = [row["text"] for row in rows]
-    vectors = iter(encode_texts([*texts, *(option for row in rows for option in row["options"])]).tolist())
+    vectors = iter(encoder.encode([*texts, *(option for row in rows for option in row["options"])]).tolist())
     for row in rows:
         row["text_embedding"] = next(vectors)
     for row in rows:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 
@@ -139,3 +140,10 @@ def test_probes_keep_their_contract_and_find_the_stance(distilled: Distilled) ->
     stance = probes.filter(target="identity_alignment")
     assert stance["r2"].max() > stance["r2_permuted"].max() + 0.1
     assert (probes["lower"] <= probes["upper"]).all()
+
+
+def test_a_student_refuses_texts_of_another_encoder(registered: RegisteredStudent, tracking_uri: str) -> None:
+    own = pl.DataFrame({"text_encoder": ["random"]})
+    assert load_student(tracking_uri, registered.version, texts=own).version == registered.version
+    with pytest.raises(RegistryError, match="encoded by random, found another-v2"):
+        load_student(tracking_uri, registered.version, texts=pl.DataFrame({"text_encoder": ["another-v2"]}))

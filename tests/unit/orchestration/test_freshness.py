@@ -41,6 +41,14 @@ def test_new_data_make_everything_stale_but_scenarios() -> None:
     }
 
 
+def test_another_text_encoder_makes_a_new_student_and_leaves_the_population() -> None:
+    stale = changed(outside=replace(OUTSIDE, encoder="embed-1"))
+
+    assert {"scenarios", "benchmark_scenarios", "recorded_questions", "student_model"} <= stale
+    assert any(name.startswith("trajectories[") for name in stale)
+    assert not stale & {"agents", "ties", "calibrated_respondents", "recorded_answers"}
+
+
 def test_the_teacher_is_downstream_of_the_population() -> None:
     stale = changed(outside=replace(OUTSIDE, teacher="somebody"))
 
