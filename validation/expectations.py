@@ -1,8 +1,8 @@
 """Great Expectations over the tables: what their contracts state, and what a whole table should look like beyond that.
 
-Rules that a contract states are generated from it (`contract_suites.py`). Added here are rules about whole tables: few
-refusals, no collapse onto a single answer, dense ids. The results become Data Docs that need no network. Importing
-Great Expectations takes seconds, so only the functions that run suites do.
+Rules that a contract states are generated from it (`contract_suites.py`). Added here are rules about whole tables:
+those of `trace_quality.yaml` on teachers' answers, and dense ids. The results become Data Docs that need no network.
+Importing Great Expectations takes seconds, so only the functions that run suites do.
 
     ExpectationsUnavailable   no suite is declared for the table, or its columns cannot be prepared
 """
@@ -19,15 +19,7 @@ from validation.channels import channel_names
 from validation.contract_suites import Suite, contract_suite, expected, expected_between
 from validation.contracts import CONTRACTS
 from validation.data_docs import make_offline
-
-MAX_REFUSAL_SHARE = 0.10
-"""Largest share of refusals in a scenario: beyond it, who refuses shapes the answers more than what they say."""
-
-MAX_FAILED_SHARE = 0.05
-"""Largest share of answers in a scenario that fail validation."""
-
-MAX_MODAL_SHARE = 0.97
-"""Largest share of a scenario's answers on one option before the teacher counts as collapsed onto it."""
+from validation.trace_quality import GROUP, load_rules, measure_quality
 
 
 class ExpectationsUnavailable(ValueError):
@@ -58,7 +50,9 @@ class ExpectationResult:
     num_rows: int
 
 
-def run_expectations(table_name: str, frame: pl.DataFrame, docs_dir: Path) -> ExpectationOutcome:
+def run_expectations(
+    table_name: str, frame: pl.DataFrame, docs_dir: Path, questions: pl.DataFrame | None = None
+) -> ExpectationOutcome:
     """Checks a table against its suites and builds Data Docs of the result.
 
     The site lies in `docs_dir/<table_name>`, so that tables checked at the same time do not touch each other's pages.
@@ -68,11 +62,12 @@ def run_expectations(table_name: str, frame: pl.DataFrame, docs_dir: Path) -> Ex
         table_name: reasoning_traces or agents.
         frame: rows of the table, with or without `run_id`.
         docs_dir: folder of all Data Docs; made when absent.
+        questions: for reasoning_traces, see `trace_quality.measure_quality`.
 
     Raises:
         ExpectationsUnavailable: there is no suite for the table, or a column that it needs is missing.
     """
-    suites = suites_of(table_name, frame)
+    suites = suites_of(table_name, frame, questions)
     site_dir = docs_dir.absolute() / table_name
     results = [result for _, found in _run_suites(suites, site_dir) for result in found]
     return ExpectationOutcome(
@@ -111,8 +106,13 @@ def check_tables(tables: Mapping[str, pl.DataFrame], site_dir: Path) -> list[Exp
     ]
 
 
-def suites_of(table_name: str, frame: pl.DataFrame) -> tuple[Suite, ...]:
+def suites_of(table_name: str, frame: pl.DataFrame, questions: pl.DataFrame | None = None) -> tuple[Suite, ...]:
     """The suites of a table, with the frames that they look at.
+
+    Args:
+        table_name: name under contract.
+        frame: rows of the table, with or without `run_id`.
+        questions: for reasoning_traces, see `trace_quality.measure_quality`.
 
     Raises:
         ExpectationsUnavailable: no contract has that name, or a column that the suite needs is missing.
@@ -130,23 +130,15 @@ def suites_of(table_name: str, frame: pl.DataFrame) -> tuple[Suite, ...]:
         )
     if table_name not in builders:
         return (contract_suite(table_name, frame),)
-    return builders[table_name](frame.drop("run_id", strict=False))
+    return builders[table_name](frame.drop("run_id", strict=False), questions)
 
 
-def _trace_suites(traces: pl.DataFrame) -> tuple[Suite, ...]:
+def _trace_suites(traces: pl.DataFrame, questions: pl.DataFrame | None) -> tuple[Suite, ...]:
     generated = contract_suite("reasoning_traces", traces)
     rows = generated.frame.with_columns(
         traces["channels"].list.len().alias("num_channels"),
         traces["channels"].list.min().alias("lowest_channel"),
         traces["channels"].list.max().alias("highest_channel"),
-    )
-    is_answer = ~pl.col("is_refusal") & (pl.col("validation_status") != "failed")
-    answers = pl.col("option").filter(is_answer)
-    by_question = traces.group_by("scenario_id", "question_id", "model", maintain_order=True).agg(
-        pl.len().cast(pl.Int64).alias("num_answers"),
-        pl.col("is_refusal").mean().alias("refusal_share"),
-        (pl.col("validation_status") == "failed").mean().alias("failed_share"),
-        (answers.drop_nulls().mode().first() == answers).mean().alias("modal_share"),
     )
     return (
         Suite(
@@ -160,20 +152,34 @@ def _trace_suites(traces: pl.DataFrame) -> tuple[Suite, ...]:
                 expected_between("timestep", 0, None),
             ),
         ),
-        Suite(
-            "reasoning_traces_by_question",
-            by_question,
-            (
-                expected_between("num_answers", 1, None),
-                expected_between("refusal_share", 0, MAX_REFUSAL_SHARE),
-                expected_between("failed_share", 0, MAX_FAILED_SHARE),
-                expected_between("modal_share", 0, MAX_MODAL_SHARE),
-            ),
-        ),
+        *quality_suites(traces, questions),
     )
 
 
-def _agent_suites(agents: pl.DataFrame) -> tuple[Suite, ...]:
+def quality_suites(traces: pl.DataFrame, questions: pl.DataFrame | None = None) -> tuple[Suite, ...]:
+    """The rules of `trace_quality.yaml` as two suites, over the groups that each rule judges: warnings and blocks.
+
+    Args:
+        traces: rows of `reasoning_traces`.
+        questions: see `trace_quality.measure_quality`.
+    """
+    measures = measure_quality(traces, questions)
+    judged = measures.with_columns(
+        pl.when((pl.col("num_answers") >= rule.fewest) & ~pl.col("teacher").is_in(list(rule.except_teachers)))
+        .then(pl.col(rule.measure))
+        .alias(rule.name)
+        for rule in load_rules()
+    ).select(*GROUP, "num_answers", *(rule.name for rule in load_rules()))
+    warn = [expected_between(rule.name, rule.warn_below, rule.warn_above) for rule in load_rules() if rule.warns]
+    block = [expected_between(rule.name, rule.block_below, rule.block_above) for rule in load_rules() if rule.blocks]
+    several = expected_between("num_answers", 1, None)
+    return (
+        Suite("reasoning_traces_by_question", judged, (several, *warn)),
+        Suite("reasoning_traces_blocking", judged, (several, *block)),
+    )
+
+
+def _agent_suites(agents: pl.DataFrame, _: pl.DataFrame | None) -> tuple[Suite, ...]:
     generated = contract_suite("agents", agents)
     return (
         Suite(

@@ -152,10 +152,10 @@ def test_collapse_and_refusals_are_named(traces, tmp_path):
     collapsed = traces.with_columns(pl.lit("favor").alias("option"))
     outcome = run_expectations("reasoning_traces", collapsed, tmp_path)
     assert not outcome.success
-    assert any("modal_share" in line for line in outcome.failed)
+    assert any("collapse_onto_one_option" in line for line in outcome.failed)
     refusing = traces.with_columns((pl.col("agent_id") < 10).alias("is_refusal"))
     outcome = run_expectations("reasoning_traces", refusing, tmp_path)
-    assert [line for line in outcome.failed if "refusal_share" in line] == list(outcome.failed)
+    assert [line for line in outcome.failed if "refusals" in line] == list(outcome.failed)
 
 
 @pytest.mark.slow
