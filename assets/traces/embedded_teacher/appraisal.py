@@ -5,7 +5,7 @@ person's current answer, e events that reached the person, v_e valence, k_e cred
 
     trust_e  = clip(speaker(type, party, degree) + 0.25·(c − c₀)[institutional trust] ± partisan channel, 0, 1)
     accept_e = λ^q / (λ^q + |v_e − ℓ|^q)
-    push_e   = v_e · k_e · (f + (1 − f)·trust_e) · accept_e · novelty_e · (1 − d·max(0, fatigue))
+    push_e   = g · v_e · k_e · (f + (1 − f)·trust_e) · accept_e · novelty_e · (1 − d·max(0, fatigue))
     R(t)     = k / ((log₁₀ minutes)^c + k), the part of a push that is still remembered after time t
     net      = Σ push_e + w·Σ m·R(age), over remembered events that are not met again
     channel  ← channel + rate · (target − channel), target a function of c₀, net, s̄ and ℓ (see `_targets`)
@@ -153,7 +153,8 @@ def _push(event: Event, person: Person, channels: Mapping[str, float], lean: flo
     floor = number("trust_floor")
     weight = floor + (1.0 - floor) * _trust(event, person, channels)
     tired = 1.0 - number("fatigue_discount") * max(0.0, channels["fatigue"])
-    return event.valence * event.credibility * weight * acceptance(event.valence - lean) * tired
+    strength = number("event_gain") * event.valence * event.credibility
+    return strength * weight * acceptance(event.valence - lean) * tired
 
 
 def acceptance(distance: float) -> float:
