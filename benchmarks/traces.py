@@ -77,7 +77,7 @@ def measure() -> list[Row]:
 
 def requests(num_requests: int) -> list[Request]:
     """Reactions of as many people, made as an elicitation makes them."""
-    line = render_event(EVENT, QUESTION)
+    line = render_event(EVENT)
     mind = Mind([0.1] * 12, [0.5, 0.3, 0.2], "I am for it.", [(0.5, "week 1: a charge"), (0.4, "week 2: a complaint")])
     heard = [(other, "friend", "I am for it.") for other in range(3)]
     return [

@@ -27,7 +27,7 @@ LATITUDE = number("acceptance_latitude")
 ACCEPTED = LATITUDE**2 / (LATITUDE**2 + 0.5**2)
 GAIN = number("event_gain")
 PUSH = GAIN * 0.5 * 0.8 * (0.4 + 0.6 * numbers("source_trust")["media"]) * ACCEPTED
-"""gain × valence × credibility × (floor + rest × trust in media) × acceptance at the distance of 0.5; nobody is tired."""
+"""gain × valence × credibility × (floor + rest × trust in media) × acceptance at 0.5; nobody is tired."""
 
 
 def test_constants_cover_channels_and_speakers_and_say_where_they_come_from() -> None:
