@@ -21,6 +21,8 @@ CONTRADICTION = 0.75
 UNLIKELY = 0.1
 """Probability below which an option that the reaction names as the only one contradicts the classification."""
 NUM_SHUFFLES = 200
+FEWEST_REDRAWN = 20
+"""Redrawn moments from which people can be told apart from redraws at all."""
 SHUFFLE_QUANTILE = 0.95
 ALLOWED = {
     "name",
@@ -123,8 +125,9 @@ def judge(measures: pl.DataFrame, rules: tuple[QualityRule, ...] | None = None) 
                 (rule.warn_below, False, False),
             ):
                 if limit is not None and (value > limit if is_above else value < limit):
+                    scenario_id, question_id, model = (row[name] for name in GROUP)
                     found.append(
-                        QualityFinding(rule.name, *(row[name] for name in GROUP), value, limit, is_blocking, rule.why)
+                        QualityFinding(rule.name, scenario_id, question_id, model, value, limit, is_blocking, rule.why)
                     )
                     break
     return sorted(found, key=lambda finding: not finding.is_blocking)
@@ -252,7 +255,7 @@ def _modal_share(options: pl.Expr) -> pl.Expr:
 
 
 def _information_excess(answers: pl.DataFrame) -> float | None:
-    """Bits that knowing the person tells about the answer, beyond what shuffled answers would; None without redraws.
+    """Bits that knowing the person tells about the answer, beyond what shuffled answers would; None with few redraws.
 
     Only groups of two or more draws count. The plug-in estimate is biased upwards, so it is held against the 95 %
     quantile of the same estimate with answers shuffled between people: above zero, people are told apart.
@@ -260,7 +263,7 @@ def _information_excess(answers: pl.DataFrame) -> float | None:
     Source: Miller (1955), bias of information estimates; Good (2005), permutation tests.
     """
     frame = answers.filter(pl.len().over("repeat_group") > 1)
-    if frame.is_empty():
+    if frame["repeat_group"].n_unique() < FEWEST_REDRAWN:
         return None
     group = frame["repeat_group"].rank("dense").to_numpy().astype(np.int64) - 1
     option = frame["option"].rank("dense").to_numpy().astype(np.int64) - 1

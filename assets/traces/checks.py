@@ -54,7 +54,7 @@ def reasoning_traces_expectations(context: dg.AssetCheckExecutionContext, platfo
     traces, questions = _traces_and_questions(platform)
     docs_dir = platform.settings.data_docs_dir
     outcome = run_expectations("reasoning_traces", traces, docs_dir, questions)
-    page = docs_dir / "runs" / context.run_id / "reasoning_traces"
+    page = docs_dir / "runs" / context.run.run_id / "reasoning_traces"
     shutil.copytree(outcome.docs_path.parent, page, dirs_exist_ok=True)
     return dg.AssetCheckResult(
         passed=outcome.success,
