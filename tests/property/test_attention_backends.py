@@ -134,6 +134,23 @@ def test_half_stored_expressions_are_summed_in_single_precision():
     torch.testing.assert_close(heard, cpu_attention.hear(*widened, *ties)[0], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("name", ["cpu", "reference"])
+def test_gradients_of_half_stored_expressions_are_those_of_the_widened(name):
+    floats, ties = make_problem(torch.full((60,), 9))
+    half = [floats[0], floats[1].bfloat16(), *floats[2:]]
+    widened = [floats[0], half[1].float(), *floats[2:]]
+    found = []
+    try:
+        use_backend(name)
+        for inputs in (half, widened):
+            inputs = [value.clone().requires_grad_() for value in inputs]
+            found.append(torch.autograd.grad(social_attention(*inputs, *ties).square().sum(), inputs))
+    finally:
+        use_backend("auto")
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine.float(), other.to(mine.dtype).float(), rtol=1e-5, atol=1e-5)
+
+
 def test_undefined_numbers_are_not_hidden():
     floats, ties = make_problem(torch.full((4,), 3))
     floats[1][int(ties[1][0])] = float("nan")

@@ -35,6 +35,10 @@ for counts, heads, width in [([3, 0, 40, 1, 7], 4, 16), ([0, 0], 2, 8), ([5], 1,
     theirs = reference_attention.answer(wanted, wanted_denominator, *exact, *ties, *by_source)
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.double(), other, rtol=1e-3, atol=1e-3)
+    half = [floats[0], floats[1].bfloat16(), *floats[2:]]
+    widened = [half[0].double(), half[1].double(), *exact[2:]]
+    heard, _ = triton_attention.hear(*half, *ties)
+    torch.testing.assert_close(heard.double(), reference_attention.hear(*widened, *ties)[0], rtol=1e-4, atol=1e-4)
 print("agrees on", device)
 """
 
