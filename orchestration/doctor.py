@@ -66,11 +66,14 @@ def _home(settings: Settings) -> Iterator[Finding]:
 
 
 def _data(settings: Settings) -> Iterator[Finding]:
-    from assets.population.definitions import sources_in_use
+    from assets.population.definitions import population_file_in_use, sources_in_use
     from assets.sources.catalogue import open_catalogue
 
+    file = population_file_in_use(settings)
+    yield Finding("population file", str(settings.population_file or "the default"))
+    yield Finding("seed survey", f"{file.seed_survey}, {file.calibration.method} calibration")
     catalogue = open_catalogue(settings)
-    for use in sources_in_use(catalogue):
+    for use in sources_in_use(catalogue, file):
         yield Finding(f"data {use.source.name}", f"{use.origin}: {use.path} (sha256 {use.sha256[:12]})")
 
 

@@ -45,14 +45,40 @@ SOURCES_CODE = ("assets/sources",)
 SIMULATED = ("agents", "ties", "media_sources", "scenarios", "student_model")
 
 MEASURED: tuple[Stage, ...] = (
-    Stage("survey_respondents", "population", outside=("data",), other_code=SOURCES_CODE),
-    Stage("population_margins", "population", outside=("data",), other_code=SOURCES_CODE),
-    Stage("calibrated_respondents", "population", ("survey_respondents", "population_margins")),
-    Stage(
-        "agents",
-        "population",
-        ("survey_respondents", "calibrated_respondents", "population_margins"),
-        ("num_agents", "seed"),
+    Stage("survey_respondents", "population", outside=("data", "population"), other_code=SOURCES_CODE),
+    Stage("population_margins", "population", outside=("data", "population"), other_code=SOURCES_CODE),
+    *(
+        Stage(
+            name,
+            "population",
+            ("survey_respondents", "population_margins"),
+            ("seed",),
+            outside=("population",),
+            other_code=SOURCES_CODE,
+        )
+        for name in ("calibrated_respondents", "calibration_diagnostics")
+    ),
+    *(
+        Stage(
+            name,
+            "population",
+            ("survey_respondents", "calibrated_respondents", "population_margins"),
+            ("num_agents", "seed"),
+            outside=("data", "population"),
+            other_code=SOURCES_CODE,
+        )
+        for name in ("agents", "households")
+    ),
+    *(
+        Stage(
+            name,
+            "population",
+            ("survey_respondents", "calibrated_respondents", "population_margins", "agents"),
+            ("seed",),
+            outside=("population",),
+            other_code=SOURCES_CODE,
+        )
+        for name in ("imputation_quality", "joint_structure", "disclosure")
     ),
     Stage("ties", "society", ("agents",), ("seed",)),
     Stage("media_sources", "society", ("agents",), ("seed",)),
@@ -224,6 +250,7 @@ class OutsideInputs:
     baselines: Mapping[str, str | None]
     benchmarks: str = ""
     encoder: str = ""
+    population: str = ""
 
     def partitions(self, recipe: Recipe) -> list[Partition]:
         """Every scenario × replicate that the recipe asks for, scenarios in alphabetical order."""
@@ -323,7 +350,8 @@ def read_outside_inputs(settings: Settings) -> OutsideInputs:
     for path in sorted((settings.scenarios_dir / "benchmarks").glob("*.yaml")):
         hasher.update(path.name.encode() + path.read_bytes())
     encoder = f"{settings.embedding_model} {settings.teacher_base_url}" if settings.embedding_model else "local"
-    return OutsideInputs(_data_digest(settings), teacher, digests, baselines, hasher.hexdigest(), encoder)
+    population = _population_digest(settings)
+    return OutsideInputs(_data_digest(settings), teacher, digests, baselines, hasher.hexdigest(), encoder, population)
 
 
 def _outside_digest(name: str, outside: OutsideInputs) -> object:
@@ -333,7 +361,15 @@ def _outside_digest(name: str, outside: OutsideInputs) -> object:
         "scenarios": dict(outside.scenario_digests),
         "benchmarks": outside.benchmarks,
         "encoder": outside.encoder,
+        "population": outside.population,
     }[name]
+
+
+def _population_digest(settings: Settings) -> str:
+    """The user's population file and seed survey; the default file is code of the room."""
+    path = settings.population_file
+    content = path.read_bytes() if path and path.is_file() else b""
+    return hashlib.sha256(content + f"|{path}|{settings.seed_survey}".encode()).hexdigest()
 
 
 def _data_digest(settings: Settings) -> str:

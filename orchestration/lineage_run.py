@@ -21,6 +21,9 @@ from orchestration.settings import Settings
 from orchestration.table_store import Partition
 
 MADE_TOGETHER = (
+    frozenset({"calibrated_respondents", "calibration_diagnostics"}),
+    frozenset({"agents", "households"}),
+    frozenset({"imputation_quality", "joint_structure", "disclosure"}),
     frozenset({"ties", "media_sources"}),
     frozenset({"student_model", "held_out_predictions", "simulated_shares"}),
     frozenset({"trajectories", "episodes"}),

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     scenarios_dir: Path = PROJECT_ROOT / "scenarios"
     data_dir: Path | None = None
     data_mirror: Path | None = None
+    population_file: Path | None = None
+    seed_survey: str | None = None
     allow_download: bool = False
     teacher_base_url: str | None = None
     teacher_model: str | None = None

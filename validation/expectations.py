@@ -122,7 +122,8 @@ def suites_of(table_name: str, frame: pl.DataFrame, questions: pl.DataFrame | No
         raise ExpectationsUnavailable(
             f"No expectations are declared for table {table_name!r}. Tables with a suite: {', '.join(CONTRACTS)}."
         )
-    missing = [name for name in CONTRACTS[table_name].columns if name not in frame.columns]
+    needed = [name for name, column in CONTRACTS[table_name].columns.items() if column.required]
+    missing = [name for name in needed if name not in frame.columns]
     if missing:
         raise ExpectationsUnavailable(
             f"Table {table_name} lacks the columns {', '.join(missing)}; found {', '.join(frame.columns)}. "

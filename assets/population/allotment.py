@@ -5,14 +5,22 @@ Nothing here grows with the number of agents: the numbers per donor describe any
 Legend: R respondents (donors), C cells (combinations of margin levels), M margins.
 """
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_matrix, vstack
 
-from assets.population.raking import Margin, cell_of_each
+from assets.population.laid_margins import OUTSIDE, Cells, Margin
+
+logger = logging.getLogger(__name__)
 
 NUM_CANDIDATES = 64
 """Cells tried at once as the one that gives an agent away during the repair; more only costs time."""
+
+LARGEST_GAP = 1.0 - 1e-9
+"""Largest difference in persons between a margin level's agents and the expected number that local search may leave."""
 
 
 def allot_to_donors(
@@ -34,13 +42,13 @@ def allot_to_donors(
     Source: systematic sampling with unequal probabilities, Madow (1949), On the theory of systematic sampling II.
     """
     num_donors = len(weight_R)
-    cell_R = cell_of_each([m.level_R for m in margins], [len(m.levels) for m in margins], num_donors)
-    num_cells = int(cell_R.max()) + 1
-    member_C = np.zeros(num_cells, dtype=np.int64)
-    member_C[cell_R] = np.arange(num_donors)
-    level_MC = np.stack([np.asarray(margin.level_R)[member_C] for margin in margins])
+    cells = Cells.of(margins, num_donors)
+    cell_R, num_cells, level_MC = cells.cell_R, cells.num_cells, cells.level_MC - OUTSIDE
     weight_C = np.bincount(cell_R, weights=weight_R, minlength=num_cells)
-    count_C = allot_to_cells(weight_C * (num_agents / weight_C.sum()), level_MC, num_agents, rng)
+    expected_C = weight_C * (num_agents / weight_C.sum())
+    count_C = allot_to_cells(expected_C, level_MC, num_agents, rng)
+    if largest_gap(count_C, expected_C, level_MC) > LARGEST_GAP:
+        count_C = allot_exactly(expected_C, level_MC, count_C)
 
     order_R = np.lexsort((rng.random(num_donors), order_key_R, cell_R))
     sorted_cell_R = cell_R[order_R]
@@ -100,3 +108,54 @@ def allot_to_cells(
             return count_C
         count_C[givers[best // len(takers)]] -= 1
         count_C[takers[best % len(takers)]] += 1
+
+
+def largest_gap(count_C: np.ndarray, expected_C: np.ndarray, level_MC: np.ndarray) -> float:
+    """Largest difference between the agents of a margin level and the expected number, in persons."""
+    return max(float(np.abs(np.bincount(level_C, weights=count_C - expected_C)).max()) for level_C in level_MC)
+
+
+def allot_exactly(expected_C: np.ndarray, level_MC: np.ndarray, near_C: np.ndarray) -> np.ndarray:
+    """Whole numbers per cell whose every margin level is the floor or the ceiling of the expected one.
+
+    Solved as an integer programme over which cells are rounded up, near a given rounding. With two margins a solution
+    always exists; with more it need not, and then the given rounding is returned and the log says so.
+
+    Args:
+        expected_C: expected number of agents per cell.
+        level_MC: level of each cell in each margin.
+        near_C: a rounding of every cell to its floor or ceiling, to stay near to.
+
+    Source: Cox & Ernst (1982), Controlled rounding; solved by HiGHS (Huangfu & Hall 2018) through SciPy.
+    """
+    floor_C = np.floor(expected_C + 1e-9)
+    open_C = np.flatnonzero(expected_C - floor_C > 1e-9)
+    rows, lower, upper = [], [], []
+    for level_C in level_MC:
+        expected_L = np.bincount(level_C, weights=expected_C)
+        floor_L = np.bincount(level_C, weights=floor_C)
+        shape = (len(expected_L), len(open_C))
+        rows.append(csr_matrix((np.ones(len(open_C)), (level_C[open_C], np.arange(len(open_C)))), shape=shape))
+        lower.append(np.floor(expected_L + 1e-6) - floor_L)
+        upper.append(np.ceil(expected_L - 1e-6) - floor_L)
+    num_up = float(near_C.sum() - floor_C.sum())
+    rows.append(csr_matrix(np.ones((1, len(open_C)))))
+    lowest, highest = np.concatenate([*lower, [num_up]]), np.concatenate([*upper, [num_up]])
+    constraint = LinearConstraint(vstack(rows).tocsr(), lowest, highest)  # type: ignore[arg-type]
+    is_up_C = near_C[open_C] > floor_C[open_C]
+    solved = milp(
+        np.where(is_up_C, -1.0, 1.0),
+        integrality=np.ones(len(open_C)),
+        bounds=Bounds(0, 1),
+        constraints=constraint,
+        options={"mip_rel_gap": 0.2},
+    )
+    if solved.x is None:
+        logger.warning(
+            "no whole numbers of agents meet every margin to the person; the largest gap is %.2f persons",
+            largest_gap(near_C, expected_C, level_MC),
+        )
+        return near_C
+    count_C = floor_C.astype(np.int64)
+    count_C[open_C] += np.rint(solved.x).astype(np.int64)
+    return count_C

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from assets.population.errors import CalibrationError
-from assets.population.margins import NATION, margins_of
-from assets.population.raking import effective_sample_size, kish_design_effect, rake
+from assets.population.laying import lay_margins
+from assets.population.population_file import PopulationFile
+from assets.population.raking import effective_sample_size, kish_design_effect
+from assets.population.seed_survey import seed_respondents
+from assets.population.weighting import calibrate_weights, soften
 
-SEED_SURVEY = "cces_2016"
 WEIGHT_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 
 
@@ -19,7 +20,11 @@ class CalibrationDiagnostics:
     """What calibration did. Errors are relative to a level's total, weight quantiles to the mean weight."""
 
     seed_survey: str
+    method: str
     num_respondents: int
+    num_outside_universe: int
+    num_left_out: int
+    num_imputed: int
     population_total: float
     num_margins: int
     num_levels: int
@@ -38,44 +43,43 @@ class CalibrationDiagnostics:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`frame` holds rows of `calibrated_respondents`."""
+    """`frame` holds rows of `calibrated_respondents`; `seed` the same respondents with their attributes."""
 
     frame: pl.DataFrame
+    seed: pl.DataFrame
     diagnostics: CalibrationDiagnostics
 
 
 def calibrate_respondents(
-    respondents: pl.DataFrame, margins: pl.DataFrame, seed_survey: str = SEED_SURVEY
+    respondents: pl.DataFrame, margins: pl.DataFrame, file: PopulationFile | None = None
 ) -> Calibration:
-    """Rakes the design weights of the seed survey to the national margins.
+    """Calibrates the design weights of the seed survey on the margins of the nation and of states.
 
     Args:
         respondents: rows of `survey_respondents`, of one or more surveys.
-        margins: rows of `population_margins`; those of the nation are used.
-        seed_survey: catalogue name of the survey whose respondents become donors.
+        margins: rows of `population_margins`.
+        file: the population file; the default's entries when left out.
 
     Raises:
         CalibrationError: the seed survey has no respondents, or the margins cannot be met.
     """
-    seed = respondents.filter(pl.col("survey") == seed_survey)
-    if seed.is_empty():
-        surveys = respondents["survey"].unique().sort().to_list()
-        raise CalibrationError(
-            f"No respondents of the seed survey {seed_survey!r}. Surveys loaded: {', '.join(surveys) or 'none'}. "
-            "Choose one of them as the seed survey, or load it (docs/data.md)."
-        )
-    laid = margins_of(seed, margins)
-    if not laid:
-        found = margins["geography"].unique().sort().to_list()
-        raise CalibrationError(f"No margin has the geography {NATION!r}, found {found}. Add national totals.")
+    file = file or PopulationFile()
+    picked = seed_respondents(respondents, tuple(margins["margin"].unique(maintain_order=True)), file)
+    seed = picked.frame
+    laid = soften(lay_margins(seed, margins), file.calibration.soft)
     design_weight = seed["design_weight"].to_numpy()
-    result = rake(design_weight, laid)
+    result = calibrate_weights(design_weight, laid, file.calibration.as_method())
     weight = result.calibrated_weight_R
     return Calibration(
         frame=seed.select("respondent_id", "design_weight", pl.Series("calibrated_weight", weight)),
+        seed=seed,
         diagnostics=CalibrationDiagnostics(
-            seed_survey=seed_survey,
+            seed_survey=file.seed_survey,
+            method=file.calibration.method,
             num_respondents=seed.height,
+            num_outside_universe=picked.num_outside_universe,
+            num_left_out=picked.num_left_out,
+            num_imputed=picked.num_imputed,
             population_total=float(weight.sum()),
             num_margins=len(laid),
             num_levels=sum(len(margin.levels) for margin in laid),

@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from assets.population.margins import compare_with_margins
+from assets.population.laying import compare_with_margins
 from orchestration.resources import Platform
 from orchestration.table_assets import contract_check
 
@@ -14,7 +14,12 @@ LARGEST_MARGIN_GAP = 0.005
 survey_respondents_contract = contract_check("survey_respondents")
 population_margins_contract = contract_check("population_margins")
 calibrated_respondents_contract = contract_check("calibrated_respondents")
+calibration_diagnostics_contract = contract_check("calibration_diagnostics")
 agents_contract = contract_check("agents")
+households_contract = contract_check("households")
+imputation_quality_contract = contract_check("imputation_quality")
+joint_structure_contract = contract_check("joint_structure")
+disclosure_contract = contract_check("disclosure")
 
 
 @dg.asset_check(asset="calibrated_respondents", description="The design effect of raking is not excessive.")
@@ -36,5 +41,9 @@ def agents_keep_margins(platform: Platform) -> dg.AssetCheckResult:
     worst = compared.sort(pl.col("difference").abs(), descending=True).row(0, named=True)
     return dg.AssetCheckResult(
         passed=abs(worst["difference"]) <= LARGEST_MARGIN_GAP,
-        metadata={"worst_level": f"{worst['margin']}={worst['level']}", "difference": worst["difference"]},
+        metadata={
+            "worst_level": f"{worst['margin']}={worst['level']}",
+            "difference": worst["difference"],
+            "largest_gap_persons": float((compared["found"] - compared["target"]).abs().to_numpy().max()),
+        },
     )

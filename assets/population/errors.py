@@ -1,10 +1,13 @@
 """What can go wrong between respondents and agents. What can go wrong before that is in `assets/sources/errors.py`.
 
     PopulationError
+    ├── PopulationFileError         the population file is absent or wrong
     ├── CalibrationError            design weights cannot be calibrated
     │   ├── InconsistentMargins       margins contradict themselves, one another or the attributes
     │   ├── EmptyMarginLevel          a level with a positive total has no respondent
     │   ├── MissingMarginAttribute    a respondent has no value in an attribute that a margin uses
+    │   ├── InfeasibleBounds          no weights within the bounds or the cap meet the margins
+    │   ├── NegativeWeights           the linear method needs weights of zero or less
     │   └── RakingNotConverged        the margins cannot be met in the iterations allowed
     └── SynthesisError              agents cannot be made from the calibrated respondents
 
@@ -14,6 +17,10 @@ Every message says what failed, what was found, what was allowed and the next st
 
 class PopulationError(ValueError):
     """Something between respondents and agents cannot go on; no table is written."""
+
+
+class PopulationFileError(PopulationError):
+    """The population file is absent or wrong."""
 
 
 class CalibrationError(PopulationError):
@@ -30,6 +37,14 @@ class EmptyMarginLevel(CalibrationError):
 
 class MissingMarginAttribute(CalibrationError):
     """A respondent has no value in an attribute that a margin uses."""
+
+
+class InfeasibleBounds(CalibrationError):
+    """No weights within the bounds or the cap meet the margins."""
+
+
+class NegativeWeights(CalibrationError):
+    """The linear method needs weights of zero or less."""
 
 
 class RakingNotConverged(CalibrationError):

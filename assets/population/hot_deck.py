@@ -6,6 +6,7 @@ for it, the respondents of a second survey are the donors of that attribute, and
 Legend: N people, R donors, C cells (combinations of the keys' levels).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,19 +54,20 @@ class _Cells:
 class HotDeck:
     """The donors of every attribute, sorted once, so that many groups of people are filled at small cost."""
 
-    def __init__(self, donors: pl.DataFrame, second: pl.DataFrame | None = None) -> None:
+    def __init__(self, donors: pl.DataFrame, second: pl.DataFrame | None = None, *, check: bool = True) -> None:
         """Takes the donors.
 
         Args:
             donors: respondents of the seed survey with the attributes of `agents`, age and `calibrated_weight`.
             second: respondents of a second survey with the same columns, for attributes that no donor has.
+            check: whether every attribute must have a donor.
 
         Raises:
             SynthesisError: an attribute has no answer in either survey.
         """
         self._surveys = [_Codes(donors), *([_Codes(second)] if second is not None else [])]
         self._cells: dict[tuple[str, tuple[str, ...]], _Cells] = {}
-        for name in FILL_ORDER:
+        for name in FILL_ORDER if check else ():
             if not self._num_answers(name):
                 others = "the second survey has none either" if second is not None else "no second survey is named"
                 raise SynthesisError(
@@ -73,7 +75,7 @@ class HotDeck:
                     f"{name} in the survey's codebook, or name a second survey that asked for it (docs/data.md)."
                 )
 
-    def fill(self, people: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+    def fill(self, people: pl.DataFrame, rng: np.random.Generator, only: Sequence[str] = FILL_ORDER) -> pl.DataFrame:
         """Fills every null attribute and the age, and adds the column `imputed_attributes` that names what was filled.
 
         Each person draws their own donor, with probability proportional to the donor's calibrated weight, so two
@@ -82,6 +84,7 @@ class HotDeck:
         Args:
             people: rows with the attributes of `agents`, nulls where the donor respondent gave no answer.
             rng: source of randomness.
+            only: attributes to fill; the others stay as they are.
 
         Raises:
             SynthesisError: no respondent has an answer to copy.
@@ -92,7 +95,7 @@ class HotDeck:
         is_filled = {}
         for name in FILL_ORDER:
             is_open_N = codes.of[name] == OPEN
-            if not is_open_N.any():
+            if name not in only or not is_open_N.any():
                 continue
             is_filled[name] = is_open_N
             keys, num_fixed = self._keys(name, codes)
@@ -155,12 +158,16 @@ class HotDeck:
         keys = tuple(key for key in wanted if (codes.of[key] != OPEN).all())
         return keys, sum(key in fixed for key in keys)
 
+    def survey_of(self, name: str) -> int:
+        """Which survey gives an attribute: 0 the seed survey, 1 the second one."""
+        return 0 if (self._surveys[0].of[name] != OPEN).any() else 1
+
     def _num_answers(self, name: str) -> int:
         return sum(int((survey.of[name] != OPEN).sum()) for survey in self._surveys)
 
     def _sorted(self, name: str, keys: tuple[str, ...]) -> _Cells:
         if (name, keys) not in self._cells:
-            survey = next((s for s in self._surveys if (s.of[name] != OPEN).any()), self._surveys[0])
+            survey = self._surveys[min(self.survey_of(name), len(self._surveys) - 1)]
             cell_R = survey.cell(keys)
             given_R = np.flatnonzero((survey.of[name] != OPEN) & (cell_R != OPEN))
             order_R = given_R[np.argsort(cell_R[given_R], kind="stable")]

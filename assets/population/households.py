@@ -1,7 +1,7 @@
 """Groups agents into households: couples alike in age, race, party and education, and others who live with them.
 
-Agents are adults, so a household here is the adults of a household; children have no rows. All members of a household
-live in one state. In states with few agents the choice of partners is small and couples are less alike.
+Agents are adults; `children.py` gives households their children afterwards. All members of a household live in one
+state. In states with few agents the choice of partners is small and couples are less alike.
 
 Legend: A adults of one state, H households, K couples.
 """
@@ -61,17 +61,22 @@ def assign_households(people: pl.DataFrame, rng: np.random.Generator) -> pl.Data
         rng: source of randomness.
 
     Returns:
-        The same rows plus `household_id`, dense 0…H−1 in row order; households are grouped by state. A state of N
-        adults has the numbers of households that `household_numbers(N)` says.
+        The same rows plus `household_id`, dense 0…H−1 in row order, and `has_couple`, whether a couple heads the
+        household (then its first two rows); households are grouped by state. A state of N adults has the numbers of
+        households that `household_numbers(N)` says.
     """
     traits = _Traits(people)
-    rows, sizes = [], []
+    rows, sizes, couples = [], [], []
     for state_rows in _rows_by_state(people["state"]):
-        for members in _households_of_state(state_rows, traits, rng):
+        for members, has_couple in _households_of_state(state_rows, traits, rng):
             rows.append(members.ravel())
             sizes.append(np.full(len(members), members.shape[1]))
-    order, size_H = np.concatenate(rows), np.concatenate(sizes)
-    return people[order].with_columns(pl.Series("household_id", np.repeat(np.arange(len(size_H)), size_H)))
+            couples.append(np.full(len(members), has_couple))
+    order, size_H, has_couple_H = np.concatenate(rows), np.concatenate(sizes), np.concatenate(couples)
+    return people[order].with_columns(
+        pl.Series("household_id", np.repeat(np.arange(len(size_H)), size_H)),
+        pl.Series("has_couple", np.repeat(has_couple_H, size_H)),
+    )
 
 
 def household_numbers(num_adults: int) -> dict[int, int]:
@@ -137,8 +142,8 @@ class _Traits:
         return total
 
 
-def _households_of_state(rows: np.ndarray, traits: _Traits, rng: np.random.Generator) -> list[np.ndarray]:
-    """Members of the households of one state: one array [households, adults] per number of adults."""
+def _households_of_state(rows: np.ndarray, traits: _Traits, rng: np.random.Generator) -> list[tuple[np.ndarray, bool]]:
+    """Members of one state's households, [households, adults] per number of adults, and whether couples head them."""
     num_households = household_numbers(len(rows))
     num_couples = {size: int(rng.binomial(count, COUPLE_SHARE[size])) for size, count in num_households.items()}
     couples, rest = _couples(rows, sum(num_couples.values()), traits, rng)
@@ -153,12 +158,12 @@ def _households_of_state(rows: np.ndarray, traits: _Traits, rng: np.random.Gener
         with_couple = couples[first_couple : first_couple + num_couples[size]]
         alone = heads[first_head : first_head + num_households[size] - num_couples[size]][:, None]
         first_couple, first_head = first_couple + len(with_couple), first_head + len(alone)
-        for members in (with_couple, alone):
+        for members, has_couple in ((with_couple, True), (alone, False)):
             while len(members) and members.shape[1] < size:
                 joined, sharing = _match(members[:, 0], sharing, traits.generation_cost, rng)
                 members = np.column_stack([members, joined])
             if len(members):
-                households.append(members)
+                households.append((members, has_couple))
     return households
 
 

@@ -1,22 +1,23 @@
-"""Margins (control totals): reads the published totals, checks that they agree, and lays them over people."""
+"""Margins (control totals): reads the published totals of one or several sources and checks that they agree."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import polars as pl
 
-from assets.population.errors import InconsistentMargins, MissingMarginAttribute
-from assets.population.raking import TOTALS_TOLERANCE, Margin
-from assets.sources.catalogue import DataCatalogue
+from assets.population.errors import InconsistentMargins
+from assets.population.laid_margins import NATION, TOTALS_TOLERANCE
+from assets.population.population_file import MarginSource
+from assets.sources.catalogue import DataCatalogue, ResolvedSource
 from validation.attributes import ATTRIBUTE_BY_NAME, REGION_OF_STATE
 
 logger = logging.getLogger(__name__)
 
 MARGINS_SOURCE = "margins_us_2016"
 CELLS_SOURCE = "acs_2018_cells"
-NATION = "US"
 SHARE_TOLERANCE = 1e-6
 COLUMNS = {
     "geography": pl.String,
@@ -36,7 +37,13 @@ DEMOGRAPHIC_MARGINS = (
     "sex*age_group",
     "race_ethnicity*education",
 )
-"""Margins that the cells of the American Community Survey give."""
+"""Margins of the published totals that the cells of the American Community Survey give as well."""
+
+STATE_MARGINS = ("sex", "age_group", "race_ethnicity", "education", "sex*age_group", "race_ethnicity*education")
+"""Margins taken from the cells where the population file names none."""
+
+CELLS_CITATION = "ACS 2014-2018, adult citizens of the 50 states; tabulation JuanLopezMartin/MRPCaseStudy@fe2dfef"
+CELLS_YEAR = 2016
 
 EDUCATION_OF_CELL = {
     "No HS": "no_college_degree",
@@ -55,22 +62,72 @@ class PopulationMargins:
     uses: tuple[dict[str, str], ...]
 
 
-def load_margins(catalogue: DataCatalogue) -> PopulationMargins:
-    """The margins to calibrate on: the user's own, or the published totals that come with the package.
+def load_margins(catalogue: DataCatalogue, sources: Sequence[MarginSource] | None = None) -> PopulationMargins:
+    """The margins to calibrate on, of one or several sources and geographies.
 
-    When the mirror holds the cells of the American Community Survey, the demographic margins are tabulated from them
-    and must equal the published totals.
+    When the mirror holds the cells of the American Community Survey, the published demographic margins are compared
+    with the cells and must equal them.
+
+    Args:
+        catalogue: where to look for files.
+        sources: which margins of which source; the published national totals when left out.
 
     Raises:
-        InconsistentMargins: the margins contradict themselves, one another or the cells.
+        InconsistentMargins: the margins contradict themselves, one another or the cells, or a margin is not there.
         CatalogueError: a file is not the recorded one.
     """
-    resolved = catalogue.resolve(MARGINS_SOURCE)
-    frame = margins_from_frame(resolved.load(), str(resolved.path))
+    frames, uses = [], []
+    for wanted in sources or (MarginSource(source=MARGINS_SOURCE),):
+        frame, used = _load_source(catalogue, wanted)
+        frames.append(frame)
+        uses += used
+    frame = pl.concat(frames)
+    repeated = frame.filter(frame.select("geography", "margin", "level").is_duplicated())
+    if repeated.height:
+        row = repeated.row(0, named=True)
+        raise InconsistentMargins(
+            f"Margin {row['margin']}={row['level']} of {row['geography']} comes from two sources: "
+            f"{', '.join(repeated['source'].unique().sort())}. Take it from one of them in the population file."
+        )
+    if len(frames) > 1:
+        frame = margins_from_frame(frame, " and ".join(wanted.source for wanted in sources or ()))
+    _check_geographies(frame)
+    return PopulationMargins(frame, tuple(uses))
+
+
+def _load_source(catalogue: DataCatalogue, wanted: MarginSource) -> tuple[pl.DataFrame, list[dict[str, str]]]:
+    resolved = catalogue.resolve(wanted.source)
     uses = [resolved.record()]
-    if resolved.origin == "user" or not catalogue.has(CELLS_SOURCE):
-        return PopulationMargins(frame, tuple(uses))
-    cells = catalogue.resolve(CELLS_SOURCE)
+    if resolved.source.kind == "cells":
+        tables = [
+            tabulate_cells(resolved.load(), wanted.margins or STATE_MARGINS, by_state=by_state)
+            for by_state in {"nation": (False,), "states": (True,), "all": (False, True)}[wanted.geographies]
+        ]
+        described = [pl.lit(CELLS_CITATION).alias("source"), pl.lit(CELLS_YEAR, dtype=pl.Int32).alias("year")]
+        return margins_from_frame(pl.concat(tables).with_columns(described), str(resolved.path)), uses
+    if resolved.source.kind != "margins":
+        raise InconsistentMargins(
+            f"{wanted.source!r} holds no margins but is a {resolved.source.kind}. Name a source of margins, "
+            f"{CELLS_SOURCE}, or a file of your own {wanted.source}.csv in POPULACE_DATA_DIR."
+        )
+    frame = margins_from_frame(resolved.load(), str(resolved.path))
+    if resolved.origin != "user" and catalogue.has(CELLS_SOURCE):
+        uses.append(_compare_with_cells(frame, resolved, catalogue.resolve(CELLS_SOURCE)))
+    if wanted.geographies != "all":
+        is_nation = pl.col("geography") == NATION
+        frame = frame.filter(is_nation if wanted.geographies == "nation" else ~is_nation)
+    if wanted.margins is not None:
+        absent = set(wanted.margins) - set(frame["margin"])
+        if absent:
+            raise InconsistentMargins(
+                f"{resolved.path} has no margin {', '.join(sorted(absent))} for geographies: {wanted.geographies}. "
+                f"Margins there: {', '.join(frame['margin'].unique(maintain_order=True))}. Correct the population file."
+            )
+        frame = frame.filter(pl.col("margin").is_in(wanted.margins))
+    return frame, uses
+
+
+def _compare_with_cells(frame: pl.DataFrame, resolved: ResolvedSource, cells: ResolvedSource) -> dict[str, str]:
     tabulated = tabulate_cells(cells.load())
     both = frame.filter(pl.col("margin").is_in(DEMOGRAPHIC_MARGINS)).join(
         tabulated, on=["margin", "level"], how="full", suffix="_cells", coalesce=True
@@ -84,7 +141,7 @@ def load_margins(catalogue: DataCatalogue) -> PopulationMargins:
             f"{MARGINS_SOURCE}.csv in POPULACE_DATA_DIR."
         )
     logger.info("%d margin levels agree with the cells of %s", tabulated.height, cells.path)
-    return PopulationMargins(frame, (*uses, cells.record()))
+    return cells.record()
 
 
 def margins_from_frame(table: pl.DataFrame, place: str) -> pl.DataFrame:
@@ -117,11 +174,18 @@ def margins_from_frame(table: pl.DataFrame, place: str) -> pl.DataFrame:
     return frame
 
 
-def tabulate_cells(cells: pl.DataFrame) -> pl.DataFrame:
-    """Demographic margins of the cells: margin, level, count.
+def tabulate_cells(
+    cells: pl.DataFrame, margins: Sequence[str] = DEMOGRAPHIC_MARGINS, *, by_state: bool = False
+) -> pl.DataFrame:
+    """Margins of the cells, of the nation or of every state: geography, margin, level, count.
 
     Args:
         cells: columns state, eth, sex, age, educ and n, the number of adult citizens in the cell.
+        margins: sex, age_group, race_ethnicity, education, region or state, alone or joined by *.
+        by_state: whether to tabulate every state by itself.
+
+    Raises:
+        InconsistentMargins: a margin uses an attribute that the cells do not have.
     """
     text = cells.with_columns(pl.exclude("n").cast(pl.String))
     people = text.select(
@@ -130,69 +194,37 @@ def tabulate_cells(cells: pl.DataFrame) -> pl.DataFrame:
         pl.col("eth").str.to_lowercase().alias("race_ethnicity"),
         pl.col("educ").replace_strict(EDUCATION_OF_CELL).alias("education"),
         pl.col("state").replace_strict(REGION_OF_STATE).alias("region"),
+        "state",
+        (pl.format("US-{}", "state") if by_state else pl.lit(NATION)).alias("geography"),
         "n",
     )
+    unknown = {name for margin in margins for name in margin.split("*")} - set(people.columns)
+    if unknown:
+        raise InconsistentMargins(
+            f"{CELLS_SOURCE} gives no {', '.join(sorted(unknown))}. Allowed: sex, age_group, race_ethnicity, "
+            "education, region, state, alone or joined by *. Take other margins from another source."
+        )
     tables = [
-        people.group_by(pl.concat_str(margin.split("*"), separator="*").alias("level"))
+        people.group_by("geography", pl.concat_str(margin.split("*"), separator="*").alias("level"))
         .agg(pl.col("n").sum().cast(pl.Float64).alias("count"))
-        .select(pl.lit(margin).alias("margin"), "level", "count")
-        for margin in DEMOGRAPHIC_MARGINS
+        .select("geography", pl.lit(margin).alias("margin"), "level", "count")
+        for margin in margins
     ]
-    return pl.concat(tables).sort("margin", "level")
+    return pl.concat(tables).sort("geography", "margin", "level")
 
 
-def margins_of(people: pl.DataFrame, margins: pl.DataFrame, geography: str = NATION) -> tuple[Margin, ...]:
-    """Lays the margins of a geography over respondents or agents: the level of each person beside the totals.
-
-    Args:
-        people: rows with the attributes that the margins name.
-        margins: rows of `population_margins`.
-        geography: area whose totals are used.
-
-    Raises:
-        MissingMarginAttribute: somebody has no value in an attribute that a margin uses, or one without a total.
-    """
-    totals = margins.filter(pl.col("geography") == geography)
-    laid = []
-    for (name,), rows in totals.group_by("margin", maintain_order=True):
-        levels = tuple(rows["level"])
-        code = pl.concat_str(str(name).split("*"), separator="*").replace_strict(
-            levels, range(len(levels)), default=None, return_dtype=pl.Int64
+def _check_geographies(frame: pl.DataFrame) -> None:
+    """The states' counts of a margin level cannot exceed the nation's."""
+    nation = frame.filter(pl.col("geography") == NATION).select("margin", "level", "count")
+    states = frame.filter(pl.col("geography") != NATION).group_by("margin", "level", maintain_order=True)
+    both = nation.join(states.agg(pl.sum("count"), pl.len().alias("num_states")), on=["margin", "level"], suffix="_sum")
+    wrong = both.filter(pl.col("count_sum") > pl.col("count") * (1 + TOTALS_TOLERANCE))
+    if wrong.height:
+        row = wrong.row(0, named=True)
+        raise InconsistentMargins(
+            f"Margin {row['margin']}={row['level']} sums to {row['count_sum']:,.6g} over {row['num_states']} states, "
+            f"but is {row['count']:,.6g} in the nation. Correct one of the two, or scale one to the other's population."
         )
-        level_R = people.select(code.alias("level"))["level"]
-        if level_R.null_count():
-            found = people.filter(level_R.is_null()).select(pl.concat_str(str(name).split("*"), separator="*"))
-            raise MissingMarginAttribute(
-                f"{level_R.null_count()} of {people.height} people have no level of margin {name}: found "
-                f"{found.to_series().unique().head(5).to_list()}, allowed {', '.join(levels)}. Complete the attribute "
-                "in the survey's codebook, or drop the margin."
-            )
-        laid.append(Margin(str(name), levels, level_R.to_numpy(), rows["count"].to_numpy()))
-    return tuple(laid)
-
-
-def compare_with_margins(people: pl.DataFrame, margins: pl.DataFrame, weight: np.ndarray | None = None) -> pl.DataFrame:
-    """How far people are from each margin level: margin, level, target share, share found and their difference.
-
-    Args:
-        people: respondents or agents.
-        margins: rows of `population_margins`.
-        weight: weight per person; everybody counts alike when left out.
-    """
-    tables = []
-    for margin in margins_of(people, margins):
-        sum_L = np.bincount(margin.level_R, weights=weight, minlength=len(margin.levels))
-        tables.append(
-            pl.DataFrame(
-                {
-                    "margin": [margin.name] * len(margin.levels),
-                    "level": margin.levels,
-                    "target_share": margin.total_L / margin.total_L.sum(),
-                    "share": sum_L / sum_L.sum(),
-                }
-            )
-        )
-    return pl.concat(tables).with_columns((pl.col("share") - pl.col("target_share")).alias("difference"))
 
 
 def _check_margin(levels: pl.DataFrame, geography: str, margin: str, place: str) -> None:

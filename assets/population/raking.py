@@ -3,7 +3,7 @@
 Respondents that agree in every margin get the same factor, so the iteration runs over the distinct combinations of
 levels (cells), not over respondents: its cost does not grow with the survey.
 
-Legend: R respondents, C cells, L levels of one margin.
+Legend: R respondents, C cells, L levels of one margin, M margins.
 """
 
 from collections.abc import Sequence
@@ -11,26 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assets.population.errors import EmptyMarginLevel, InconsistentMargins, RakingNotConverged
-
-TOTALS_TOLERANCE = 1e-6
-"""Largest relative difference between the totals of two margins; beyond it no weight can meet both."""
-
-LARGEST_CODE = 2**31
-"""Cell codes are made dense again before they pass this bound."""
-
-
-@dataclass(frozen=True)
-class Margin:
-    """Control totals of one margin and the level that each respondent belongs to.
-
-    Shapes: `level_R` holds indices into `levels`; `total_L` is a count (or any common scale) per level.
-    """
-
-    name: str
-    levels: tuple[str, ...]
-    level_R: np.ndarray
-    total_L: np.ndarray
+from assets.population.errors import RakingNotConverged
+from assets.population.laid_margins import Cells, Margin, check_margins, level_sums
 
 
 @dataclass(frozen=True)
@@ -75,29 +57,43 @@ def rake(
     the iteration is Deming & Stephan (1940).
     """
     design_weight_R = np.asarray(design_weight_R, dtype=np.float64)
-    _check(design_weight_R, margins)
-    cell_R, level_MC = _cells(margins, len(design_weight_R))
-    num_cells = level_MC.shape[1]
-    design_C = np.bincount(cell_R, weights=design_weight_R, minlength=num_cells)
-
-    weight_C = design_C * (margins[0].total_L.sum() / design_C.sum())
-    initial_max_error = max(error for _, _, error in _errors(weight_C, margins, level_MC))
-    num_iterations, max_error = 0, initial_max_error
-    while max_error > tolerance:
-        if num_iterations == max_iterations:
-            raise RakingNotConverged(_not_converged(weight_C, margins, level_MC, max_iterations, tolerance))
-        for margin, level_C in zip(margins, level_MC, strict=True):
-            sum_L = np.bincount(level_C, weights=weight_C, minlength=len(margin.levels))
-            factor_L = np.divide(margin.total_L, sum_L, out=np.ones_like(sum_L), where=sum_L > 0)
-            weight_C = weight_C * factor_L[level_C]
-        num_iterations += 1
-        max_error = max(error for _, _, error in _errors(weight_C, margins, level_MC))
+    check_margins(design_weight_R, margins)
+    cells = Cells.of(margins, len(design_weight_R))
+    design_C = np.bincount(cells.cell_R, weights=design_weight_R, minlength=cells.num_cells)
+    scaled_C = design_C * (margins[0].total_L.sum() / design_C.sum())
+    weight_C, num_iterations, max_error = fit_proportionally(scaled_C, margins, cells, tolerance, max_iterations)
     return RakingResult(
-        calibrated_weight_R=design_weight_R * (weight_C / design_C)[cell_R],
+        calibrated_weight_R=design_weight_R * (weight_C / design_C)[cells.cell_R],
         num_iterations=num_iterations,
         max_error=max_error,
-        initial_max_error=initial_max_error,
+        initial_max_error=max(error for _, _, error in worst_levels(scaled_C, margins, cells)),
     )
+
+
+def fit_proportionally(
+    design_C: np.ndarray, margins: Sequence[Margin], cells: Cells, tolerance: float, max_iterations: int
+) -> tuple[np.ndarray, int, float]:
+    """Iterative proportional fitting of cell weights: the weights, the cycles taken and the largest relative error.
+
+    Raises:
+        RakingNotConverged: the tolerance was not reached.
+    """
+    weight_C, num_iterations = design_C, 0
+    inside = [None if (level_C >= 0).all() else level_C >= 0 for level_C in cells.level_MC]
+    max_error = max(error for _, _, error in worst_levels(weight_C, margins, cells))
+    while max_error > tolerance:
+        if num_iterations == max_iterations:
+            raise RakingNotConverged(_not_converged(weight_C, margins, cells, max_iterations, tolerance))
+        for margin, level_C, is_inside_C in zip(margins, cells.level_MC, inside, strict=True):
+            sum_L = level_sums(weight_C, level_C, len(margin.levels))
+            factor_L = np.divide(margin.total_L, sum_L, out=np.ones_like(sum_L), where=sum_L > 0)
+            if is_inside_C is None:
+                weight_C = weight_C * factor_L[level_C]
+            else:
+                weight_C = np.where(is_inside_C, weight_C * factor_L[level_C], weight_C)
+        num_iterations += 1
+        max_error = max(error for _, _, error in worst_levels(weight_C, margins, cells))
+    return weight_C, num_iterations, max_error
 
 
 def kish_design_effect(weight_R: np.ndarray) -> float:
@@ -118,41 +114,11 @@ def effective_sample_size(weight_R: np.ndarray) -> float:
     return float(scaled_R.sum() ** 2 / np.square(scaled_R).sum())
 
 
-def cell_of_each(level_MR: Sequence[np.ndarray], num_levels_M: Sequence[int], num_respondents: int) -> np.ndarray:
-    """Dense index of the combination of levels that each respondent belongs to.
-
-    Args:
-        level_MR: per margin, the level index of each respondent.
-        num_levels_M: number of levels of each margin.
-        num_respondents: R.
-
-    Returns:
-        Index 0…C−1 per respondent; combinations are numbered in the lexicographic order of their levels.
-    """
-    code_R = np.zeros(num_respondents, dtype=np.int64)
-    bound = 1
-    for level_R, num_levels in zip(level_MR, num_levels_M, strict=True):
-        if bound * num_levels > LARGEST_CODE:
-            code_R = np.unique(code_R, return_inverse=True)[1]
-            bound = int(code_R.max()) + 1
-        code_R = code_R * num_levels + level_R
-        bound *= num_levels
-    return np.unique(code_R, return_inverse=True)[1]
-
-
-def _cells(margins: Sequence[Margin], num_respondents: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cell of each respondent, and the level of each cell per margin, shape [M, C]."""
-    cell_R = cell_of_each([m.level_R for m in margins], [len(m.levels) for m in margins], num_respondents)
-    member_C = np.zeros(int(cell_R.max()) + 1, dtype=np.int64)
-    member_C[cell_R] = np.arange(num_respondents)
-    return cell_R, np.stack([np.asarray(margin.level_R)[member_C] for margin in margins])
-
-
-def _errors(weight_C: np.ndarray, margins: Sequence[Margin], level_MC: np.ndarray) -> list[tuple[int, int, float]]:
+def worst_levels(weight_C: np.ndarray, margins: Sequence[Margin], cells: Cells) -> list[tuple[int, int, float]]:
     """Margin index, index of its worst level and that level's relative error, per margin."""
     worst = []
-    for index, (margin, level_C) in enumerate(zip(margins, level_MC, strict=True)):
-        sum_L = np.bincount(level_C, weights=weight_C, minlength=len(margin.levels))
+    for index, (margin, level_C) in enumerate(zip(margins, cells.level_MC, strict=True)):
+        sum_L = level_sums(weight_C, level_C, len(margin.levels))
         error_L = np.divide(
             np.abs(sum_L - margin.total_L), margin.total_L, out=np.zeros_like(sum_L), where=margin.total_L > 0
         )
@@ -160,50 +126,14 @@ def _errors(weight_C: np.ndarray, margins: Sequence[Margin], level_MC: np.ndarra
     return worst
 
 
-def _check(design_weight_R: np.ndarray, margins: Sequence[Margin]) -> None:
-    if not margins:
-        raise InconsistentMargins("Raking needs at least one margin, found none. Name the margins to calibrate on.")
-    if len(design_weight_R) == 0 or not (np.isfinite(design_weight_R).all() and (design_weight_R > 0).all()):
-        bad = int((~(np.isfinite(design_weight_R) & (design_weight_R > 0))).sum())
-        raise InconsistentMargins(
-            f"Raking needs positive design weights: found {len(design_weight_R)} respondents, {bad} of them with a "
-            "weight that is missing, zero or negative. Drop those respondents or mend the weight column."
-        )
-    first = margins[0]
-    for margin in margins:
-        total, expected = float(margin.total_L.sum()), float(first.total_L.sum())
-        if not (np.isfinite(margin.total_L).all() and (margin.total_L >= 0).all() and total > 0):
-            raise InconsistentMargins(
-                f"Margin {margin.name} has totals {margin.total_L.tolist()}; totals must be zero or more and not all "
-                "zero. Correct the margin."
-            )
-        if abs(total - expected) > TOTALS_TOLERANCE * expected:
-            raise InconsistentMargins(
-                f"Margin {margin.name} sums to {total:,.6g}, but margin {first.name} sums to {expected:,.6g} (allowed "
-                f"relative difference {TOTALS_TOLERANCE:g}). Scale one to the population of the other."
-            )
-        count_L = np.bincount(margin.level_R, minlength=len(margin.levels))
-        for level, count, level_total in zip(margin.levels, count_L, margin.total_L, strict=True):
-            if level_total > 0 and count == 0:
-                raise EmptyMarginLevel(
-                    f"Margin {margin.name}={level} has the total {level_total:,.6g}, but no respondent is in that "
-                    "level. Merge it with a neighbouring level, or use a survey that reaches these people."
-                )
-            if level_total == 0 and count > 0:
-                raise InconsistentMargins(
-                    f"Margin {margin.name}={level} has the total 0, but {count} respondents are in that level. Correct "
-                    "the total, or leave these respondents out of the survey."
-                )
-
-
 def _not_converged(
-    weight_C: np.ndarray, margins: Sequence[Margin], level_MC: np.ndarray, max_iterations: int, tolerance: float
+    weight_C: np.ndarray, margins: Sequence[Margin], cells: Cells, max_iterations: int, tolerance: float
 ) -> str:
-    index, level, error = max(_errors(weight_C, margins, level_MC), key=lambda entry: entry[2])
+    index, level, error = max(worst_levels(weight_C, margins, cells), key=lambda entry: entry[2])
     margin = margins[index]
     count = int((np.asarray(margin.level_R) == level).sum())
     return (
-        f"Raking stopped after {max_iterations} iterations: margin {margin.name}={margin.levels[level]} "
+        f"Raking stopped after {max_iterations} iterations: margin {margin.label}={margin.levels[level]} "
         f"is off by {100 * error:.4g} % (limit {100 * tolerance:.4g} %). The level has {count} respondents; merge "
         "levels or raise max_iterations."
     )

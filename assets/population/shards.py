@@ -8,6 +8,7 @@ first agent and household, so neither their order nor who makes them changes a b
 Legend: R respondents (donors), U units (a donor in a state), N agents of one shard.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +17,12 @@ import polars as pl
 from assets.population.allotment import allot_to_donors
 from assets.population.errors import SynthesisError
 from assets.population.hot_deck import HotDeck
+from assets.population.household_rows import describe_households
 from assets.population.households import assign_households, household_numbers
-from assets.population.margins import margins_of
-from validation.attributes import ATTRIBUTES, REGION_OF_STATE, STATES_BY_REGION
+from assets.population.laying import lay_margins
+from assets.population.noise import Originals, make_distinct
+from assets.population.seed_survey import FILLED
+from validation.attributes import ATTRIBUTE_BY_NAME, ATTRIBUTES, REGION_OF_STATE, STATES_BY_REGION
 
 LARGEST_SHARD = 250_000
 """Agents of a shard at most. A shard of this size takes some 400 MB while it is made."""
@@ -33,6 +37,7 @@ AGENT_COLUMNS = (
     "age",
     *(attribute.name for attribute in ATTRIBUTES),
     "imputed_attributes",
+    "county_fips",
 )
 
 
@@ -55,6 +60,14 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class ShardRows:
+    """Rows of `agents` and of `households` of one shard."""
+
+    agents: pl.DataFrame
+    households: pl.DataFrame
+
+
+@dataclass(frozen=True)
 class PopulationPlan:
     """Who gives how many agents in which state, and the shards; made by `plan_population`.
 
@@ -66,6 +79,9 @@ class PopulationPlan:
         shards: all shards, in the order of their agents' ids.
         seed: seed of the population.
         deck: donors of the attributes that a donor left open.
+        counties: per state, the counties with their shares of its people, as `county_shares` gives them.
+        originals: records of the donors when agents are made distinct from them, else none.
+        fixed: attributes that margins use.
     """
 
     donors: pl.DataFrame
@@ -75,6 +91,9 @@ class PopulationPlan:
     shards: tuple[Shard, ...]
     seed: int
     deck: HotDeck
+    counties: Mapping[str, pl.DataFrame]
+    originals: Originals | None
+    fixed: frozenset[str]
 
     @property
     def num_agents(self) -> int:
@@ -100,6 +119,8 @@ def plan_population(
     seed: int,
     *,
     second: pl.DataFrame | None = None,
+    counties: Mapping[str, pl.DataFrame] | None = None,
+    is_distinct: bool = False,
 ) -> PopulationPlan:
     """Plans a population of any size: cost and memory depend on the seed survey, not on the number of agents.
 
@@ -117,14 +138,17 @@ def plan_population(
         num_agents: number of agents of the whole population.
         seed: any non-negative integer.
         second: respondents of a second survey with `calibrated_weight`, for attributes that no donor has.
+        counties: shares of counties per state (`county_shares`); without them households have no county.
+        is_distinct: whether agents are changed until none equals a respondent.
 
     Raises:
         SynthesisError: there are no agents to make or no donors, or nobody has an attribute that a donor left open.
     """
     if num_agents < 1:
         raise SynthesisError(f"num_agents is {num_agents}; a population needs at least one agent. Raise it.")
+    names = [attribute.name for attribute in ATTRIBUTES]
     donors = calibrated.select("respondent_id", "calibrated_weight").join(
-        respondents.select("respondent_id", "age", *(attribute.name for attribute in ATTRIBUTES)),
+        respondents.select("respondent_id", "age", *names, *([FILLED] if FILLED in respondents.columns else [])),
         on="respondent_id",
         how="inner",
         maintain_order="left",
@@ -139,7 +163,7 @@ def plan_population(
     codes = donors.select(pl.col("state", "party").rank("dense").fill_null(0)).to_numpy().astype(np.int64)
     order_key_R = codes[:, 0] * (codes[:, 1].max() + 1) + codes[:, 1]
     weight_R = donors["calibrated_weight"].to_numpy()
-    count_R = allot_to_donors(weight_R, margins_of(donors, margins), order_key_R, num_agents, rng)
+    count_R = allot_to_donors(weight_R, lay_margins(donors, margins), order_key_R, num_agents, rng)
 
     state_R = donors["state"].cast(pl.Enum(STATES)).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
     known_R = np.flatnonzero((state_R >= 0) & (count_R > 0))
@@ -148,12 +172,24 @@ def plan_population(
     if len(open_R):
         count_RS = rng.multinomial(count_R[open_R], deck.distribution("state", donors[open_R]))
         row, state = np.nonzero(count_RS)
+        index_S = np.array([STATES.index(name) for name in ATTRIBUTE_BY_NAME["state"].levels])
         donor_U = np.concatenate([donor_U, open_R[row]])
-        state_U = np.concatenate([state_U, state])
+        state_U = np.concatenate([state_U, index_S[state]])
         count_U = np.concatenate([count_U, count_RS[row, state]])
     order_U = np.argsort(state_U, kind="stable")
     donor_U, state_U, count_U = donor_U[order_U], state_U[order_U], count_U[order_U]
-    return PopulationPlan(donors, donor_U, state_U, count_U, _shards(state_U, count_U), seed, deck)
+    return PopulationPlan(
+        donors=donors,
+        donor_U=donor_U,
+        state_U=state_U,
+        count_U=count_U,
+        shards=_shards(state_U, count_U),
+        seed=seed,
+        deck=deck,
+        counties=counties or {},
+        originals=Originals.of(donors) if is_distinct else None,
+        fixed=frozenset(part for name in margins["margin"].unique() for part in name.split("*")),
+    )
 
 
 def synthesise_shard(plan: PopulationPlan, shard: Shard) -> pl.DataFrame:
@@ -170,31 +206,47 @@ def synthesise_shard(plan: PopulationPlan, shard: Shard) -> pl.DataFrame:
         `shard.first_household_id` without gaps; members of a household are adjacent, and so are neighbours.
 
     Raises:
-        SynthesisError: an attribute is open for every donor.
+        SynthesisError: an attribute is open for every donor, or an agent stays a copy of a respondent.
+    """
+    return make_shard(plan, shard).agents
+
+
+def make_shard(plan: PopulationPlan, shard: Shard) -> ShardRows:
+    """Makes the agents of one shard and the households they live in, as `synthesise_shard` does.
+
+    Raises:
+        SynthesisError: an attribute is open for every donor, or an agent stays a copy of a respondent.
     """
     state_index = STATES.index(shard.state)
-    fill_rng, household_rng, neighbour_rng = (
+    fill_rng, household_rng, neighbour_rng, noise_rng, children_rng = (
         np.random.default_rng(np.random.SeedSequence(plan.seed, spawn_key=(1, state_index, shard.block, stream)))
-        for stream in range(3)
+        for stream in range(5)
     )
     donor_N = _donors_of(plan, state_index, shard)
     people = plan.donors[donor_N].with_columns(
         pl.lit(shard.state).alias("state"), pl.lit(REGION_OF_STATE[shard.state]).alias("region")
     )
-    was_open = [name for name in ("region", "state") if plan.donors[name].has_nulls()]
     people = plan.deck.fill(people, fill_rng)
-    if was_open:
-        marks = [pl.when(plan.donors[name].is_null().gather(donor_N)).then(pl.lit(name)) for name in was_open]
-        people = people.with_columns(pl.concat_list("imputed_attributes", *marks).list.drop_nulls())
-    return (
-        in_neighbourhoods(assign_households(people, household_rng), neighbour_rng)
-        .with_columns(
-            pl.int_range(pl.len(), dtype=pl.Int64).alias("agent_id") + shard.first_agent_id,
-            pl.col("household_id") + shard.first_household_id,
-            pl.format("US-{}", "state").alias("geography"),
-        )
-        .select(AGENT_COLUMNS)
-    )
+    marks = [
+        pl.when(plan.donors[name].is_null().gather(donor_N)).then(pl.lit(name))
+        for name in ("region", "state")
+        if plan.donors[name].has_nulls()
+    ]
+    earlier = [FILLED] if FILLED in people.columns else []
+    if marks or earlier:
+        every = pl.concat_list(*earlier, "imputed_attributes", *marks).list.drop_nulls()
+        people = people.with_columns(every.alias("imputed_attributes"))
+    if plan.originals is not None:
+        people = make_distinct(people, donor_N, plan.originals, plan.fixed, noise_rng)
+    grouped = in_neighbourhoods(assign_households(people, household_rng), neighbour_rng)
+    households, county_N = describe_households(grouped, plan.counties.get(shard.state), children_rng)
+    agents = grouped.with_columns(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("agent_id") + shard.first_agent_id,
+        pl.col("household_id") + shard.first_household_id,
+        pl.format("US-{}", "state").alias("geography"),
+        county_N,
+    ).select(AGENT_COLUMNS)
+    return ShardRows(agents, households.with_columns(pl.col("household_id") + shard.first_household_id))
 
 
 def in_neighbourhoods(people: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:

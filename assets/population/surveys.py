@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from assets.population.harmonisation import harmonise_survey
+from assets.population.population_file import PopulationFile
 from assets.sources.catalogue import DataCatalogue
 from assets.sources.codebooks import CodebookFile
 from assets.sources.errors import CatalogueError, CodebookError
@@ -28,6 +29,12 @@ class Respondents:
     frame: pl.DataFrame
     uses: tuple[dict[str, str | int], ...]
     items: dict[str, SurveyItem]
+
+
+def surveys_to_load(catalogue: DataCatalogue, file: PopulationFile) -> tuple[str, ...]:
+    """Every survey at hand that is loaded by default, and those that the population file names."""
+    named = (file.seed_survey, *([file.second_survey] if file.second_survey else []))
+    return tuple(dict.fromkeys((*catalogue.available_surveys(), *named)))
 
 
 def load_respondents(catalogue: DataCatalogue, survey_names: Sequence[str] | None = None) -> Respondents:

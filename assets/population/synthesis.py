@@ -1,8 +1,8 @@
-"""Makes the agents of a population that fits into memory: all shards of its plan, one after another."""
+"""Makes a population that fits into memory: all shards of its plan, one after another."""
 
 import polars as pl
 
-from assets.population.shards import plan_population, synthesise_shard
+from assets.population.shards import PopulationPlan, ShardRows, make_shard, plan_population
 
 
 def synthesise_agents(
@@ -34,5 +34,14 @@ def synthesise_agents(
     Raises:
         SynthesisError: there are no agents to make or no donors, or an attribute is open for every donor.
     """
-    plan = plan_population(respondents, calibrated, margins, num_agents, seed, second=second)
-    return pl.concat([synthesise_shard(plan, shard) for shard in plan.shards])
+    return make_population(plan_population(respondents, calibrated, margins, num_agents, seed, second=second)).agents
+
+
+def make_population(plan: PopulationPlan) -> ShardRows:
+    """All agents and households of a plan, in memory.
+
+    Raises:
+        SynthesisError: see `make_shard`.
+    """
+    shards = [make_shard(plan, shard) for shard in plan.shards]
+    return ShardRows(pl.concat([shard.agents for shard in shards]), pl.concat([shard.households for shard in shards]))

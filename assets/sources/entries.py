@@ -22,7 +22,8 @@ class RecordedFile:
 @dataclass(frozen=True)
 class Source:
     """A catalogue entry. `kind` is survey (has a codebook), margins, cells or extract (a table that
-    the room which needs it reads as it is)."""
+    the room which needs it reads as it is). A survey that is loaded by name is loaded only where the population file
+    names it, for example because its respondents are in another survey as well."""
 
     name: str
     kind: Literal["survey", "margins", "cells", "extract"]
@@ -35,6 +36,7 @@ class Source:
     download: RecordedFile | None = None
     embedded: RecordedFile | None = None
     note: str = ""
+    is_loaded_by_name: bool = False
 
 
 def read_catalogue(path: Path) -> tuple[Source, ...]:

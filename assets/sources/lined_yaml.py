@@ -15,11 +15,12 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class LinedYaml:
-    """The content of a codebook file and the line of every entry."""
+    """The content of a codebook or of another described file, and the line of every entry."""
 
     path: Path
     content: dict[str, Any]
     lines: Mapping[Place, int]
+    what: str = "codebook"
 
     def place(self, *keys: str | int) -> str:
         """File and line of an entry, or of the nearest entry above it.
@@ -44,13 +45,17 @@ class LinedYaml:
         return "\n".join(
             [
                 *dict.fromkeys(messages),
-                f"Entries allowed in a codebook: {', '.join(schema.model_fields)}. docs/data.md describes them.",
+                f"Entries allowed in a {self.what}: {', '.join(schema.model_fields)}. docs/data.md describes them.",
             ]
         )
 
 
-def read_lined_yaml(path: Path) -> LinedYaml:
-    """Reads a codebook file.
+def read_lined_yaml(path: Path, what: str = "codebook") -> LinedYaml:
+    """Reads a codebook, or another file of entries.
+
+    Args:
+        path: the file.
+        what: what the file is, for messages.
 
     Raises:
         CodebookError: the file is no YAML, gives an entry twice, or is no mapping of entries.
@@ -63,15 +68,15 @@ def read_lined_yaml(path: Path) -> LinedYaml:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         raise CodebookError(
-            f"{path}, line {line}: the codebook is not valid YAML ({getattr(error, 'problem', error)}). "
+            f"{path}, line {line}: the {what} is not valid YAML ({getattr(error, 'problem', error)}). "
             "Check indentation, colons and quotes there."
         ) from error
     lines: dict[Place, int] = {(): 1}
     if root is not None:
         _collect_lines(root, (), lines, path)
     if not isinstance(content, dict):
-        raise CodebookError(f"{path}, line 1: a codebook is a mapping of entries, found {type(content).__name__}.")
-    return LinedYaml(path, content, lines)
+        raise CodebookError(f"{path}, line 1: a {what} is a mapping of entries, found {type(content).__name__}.")
+    return LinedYaml(path, content, lines, what)
 
 
 def _collect_lines(node: yaml.Node, prefix: Place, lines: dict[Place, int], path: Path) -> None:

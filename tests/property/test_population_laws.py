@@ -9,8 +9,9 @@ from polars.testing import assert_frame_equal
 from assets.population.allotment import allot_to_cells, allot_to_donors
 from assets.population.calibration import calibrate_respondents
 from assets.population.households import ADULTS_SHARE, assign_households, household_numbers
+from assets.population.laid_margins import Margin
 from assets.population.margins import margins_from_frame
-from assets.population.raking import Margin
+from assets.population.population_file import PopulationFile
 from assets.population.shards import plan_population, synthesise_shard
 from assets.population.synthesis import synthesise_agents
 from validation.attributes import AGE_GROUP_BOUNDS, ATTRIBUTES, REGION_OF_STATE
@@ -45,7 +46,7 @@ def make_margins(rng):
 def populations(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     respondents, margins = make_respondents(rng, draw(st.integers(120, 300))), make_margins(rng)
-    calibrated = calibrate_respondents(respondents, margins, "made").frame
+    calibrated = calibrate_respondents(respondents, margins, PopulationFile(seed_survey="made")).frame
     return respondents, calibrated, margins, draw(st.integers(1, 400)), draw(st.integers(0, 2**63 - 1))
 
 

@@ -66,7 +66,8 @@ class TableContract:
         Raises:
             ContractError: columns are missing, unknown or of the wrong type, or a rule fails.
         """
-        missing = [name for name in (*self.columns, *(["run_id"] if stored else [])) if name not in frame.columns]
+        required = [name for name, column in self.columns.items() if column.required]
+        missing = [name for name in (*required, *(["run_id"] if stored else [])) if name not in frame.columns]
         if missing:
             raise ContractError(self._explain([f"missing columns: {', '.join(missing)}"], 1, frame.columns))
         try:
@@ -139,6 +140,6 @@ def dense_ids(column: str) -> pa.Check:
     return _list_rule(column, is_dense, f"{column} counts 0…N−1 without gaps")
 
 
-def column(dtype: Any, description: str, *checks: pa.Check, nullable: bool = False) -> pa.Column:
-    """A documented column; null values only where `nullable`."""
-    return pa.Column(dtype, list(checks), nullable=nullable, description=description)
+def column(dtype: Any, description: str, *checks: pa.Check, nullable: bool = False, required: bool = True) -> pa.Column:
+    """A documented column; null values only where `nullable`, and absent only where not `required`."""
+    return pa.Column(dtype, list(checks), nullable=nullable, required=required, description=description)

@@ -6,7 +6,8 @@ import pytest
 
 from assets.population.calibration import calibrate_respondents
 from assets.population.errors import CalibrationError, MissingMarginAttribute
-from assets.population.margins import compare_with_margins
+from assets.population.laying import compare_with_margins
+from assets.population.population_file import PopulationFile
 from validation.contracts import CONTRACTS
 
 
@@ -40,15 +41,15 @@ def test_demographic_margins_alone_do_not_fix_politics(embedded):
 
 def test_unknown_seed_survey_is_refused(embedded):
     with pytest.raises(CalibrationError, match=r"seed survey 'anes'\. Surveys loaded: cces_2016, gss_abortion"):
-        calibrate_respondents(embedded.respondents.frame, embedded.margins, "anes")
+        calibrate_respondents(embedded.respondents.frame, embedded.margins, PopulationFile(seed_survey="anes"))
 
 
 def test_seed_survey_with_open_margin_attributes_is_refused(embedded):
-    with pytest.raises(MissingMarginAttribute, match=r"people have no level of margin"):
-        calibrate_respondents(embedded.respondents.frame, embedded.margins, "gss_abortion")
+    with pytest.raises(MissingMarginAttribute, match=r"Nobody has region, past_vote"):
+        calibrate_respondents(embedded.respondents.frame, embedded.margins, PopulationFile(seed_survey="gss_abortion"))
 
 
 def test_margins_of_another_area_are_refused(embedded):
-    elsewhere = embedded.margins.with_columns(pl.lit("US-NY").alias("geography"))
-    with pytest.raises(CalibrationError, match=r"No margin has the geography 'US', found \['US-NY'\]"):
+    elsewhere = embedded.margins.with_columns(pl.lit("FR").alias("geography"))
+    with pytest.raises(CalibrationError, match=r"No margin has the geography US or a state .*found .'FR'"):
         calibrate_respondents(embedded.respondents.frame, elsewhere)

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from assets.population.errors import InconsistentMargins, MissingMarginAttribute
-from assets.population.margins import compare_with_margins, load_margins, margins_from_frame, margins_of, tabulate_cells
+from assets.population.laying import compare_with_margins, margins_of
+from assets.population.margins import load_margins, margins_from_frame, tabulate_cells
 from assets.sources.catalogue import DataCatalogue
 from validation.contracts import CONTRACTS
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from assets.population.errors import EmptyMarginLevel, InconsistentMargins, RakingNotConverged
-from assets.population.raking import Margin, cell_of_each, effective_sample_size, kish_design_effect, rake
+from assets.population.laid_margins import Margin, cell_of_each
+from assets.population.raking import effective_sample_size, kish_design_effect, rake
 
 
 def margin(name, level, total):

@@ -7,7 +7,7 @@ import pytest
 from assets.population.errors import SynthesisError
 from assets.population.hot_deck import HotDeck
 from assets.population.households import ADULTS_SHARE
-from assets.population.margins import compare_with_margins
+from assets.population.laying import compare_with_margins
 from assets.population.synthesis import synthesise_agents
 from validation.attributes import ATTRIBUTES
 from validation.contracts import CONTRACTS
