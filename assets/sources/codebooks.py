@@ -66,7 +66,8 @@ class Codebook(_Strict):
 
     `design_weight` names a column, or is `none` where the file has no weights (every respondent then weighs 1).
     `age` names a numeric column of years; `age_group` follows from it, and `region` from `state`, unless the codebook
-    maps them itself. An attribute may have several mappings: the first that yields a level is used. `file`, `url` and
+    maps them itself. `person` names a column with the same value in every interview of one person, which links waves.
+    An attribute may have several mappings: the first that yields a level is used. `file`, `url` and
     `sha256` describe a user's own file, relative to the codebook.
     """
 
@@ -76,6 +77,7 @@ class Codebook(_Strict):
     wave: Annotated[StrictInt, Field(ge=1900, le=2100)] | WaveColumn
     design_weight: StrictStr | Literal["none"]
     age: StrictStr | None = None
+    person: StrictStr | None = None
     missing: tuple[Code, ...] = ()
     attributes: dict[StrictStr, ColumnMapping | tuple[ColumnMapping, ...]]
     items: dict[Name, ItemMapping] = {}
@@ -112,7 +114,7 @@ class CodebookFile:
         if self.spec.file is None:
             raise CodebookError(
                 f"{self.place()}: a codebook in the data folder must name its data file. Add a line such as "
-                f"file: {self.spec.survey}.parquet (.parquet or .csv, relative to the codebook)."
+                f"file: {self.spec.survey}.parquet (.parquet, .csv, .dta, .sav or .zsav, relative to the codebook)."
             )
         return self.spec.file
 

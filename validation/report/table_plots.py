@@ -61,7 +61,30 @@ TABLE_PLOTS: dict[str, TablePlot] = {
     "population_margins": TablePlot(
         lambda table: table.group_by(x=pl.col("margin")).agg(y=pl.len()), "margin", "levels with a published total"
     ),
+    "calibration_diagnostics": TablePlot(
+        means("slice", "value", where=pl.col("metric") == "relative_weight"),
+        "quantile of the calibrated weights",
+        "weight over its mean",
+    ),
     "agents": TablePlot(counts("age_group"), "age group", "agents"),
+    "households": TablePlot(
+        lambda table: table.group_by(x=pl.col("num_adults").cast(pl.String), series=pl.col("kind")).agg(y=pl.len()),
+        "adults of the household",
+        "households",
+    ),
+    "imputation_quality": TablePlot(means("attribute", "brier_skill"), "imputed attribute", "Brier skill, held out"),
+    "joint_structure": TablePlot(
+        lambda table: table.select(
+            x=pl.format("{} × {}", "first", "second"), y=pl.col("cramers_v_agents") - pl.col("cramers_v_survey")
+        ),
+        "pair of attributes",
+        "Cramér's V, agents minus survey",
+    ),
+    "disclosure": TablePlot(
+        means("slice", "value", where=pl.col("metric") == "share_unique_agents"),
+        "quasi-identifiers",
+        "share of agents who are unique",
+    ),
     "media_sources": TablePlot(means("name", "num_followers"), "source", "agents who follow it"),
     "graph_statistics": TablePlot(
         means("statistic", "value", where=pl.col("statistic").str.starts_with("homophily"), series="tie_type"),
