@@ -21,7 +21,7 @@ from benchmarks.results import StoredRow, store
 from benchmarks.timing import Row
 
 NUM_THREADS = 2
-MODULES = ("raking", "attention", "rollout", "delta_write", "traces")
+MODULES = ("raking", "population", "attention", "rollout", "delta_write", "traces")
 """Benchmarks in the order in which they run: modules of this package with a function `measure`."""
 
 PACKAGES = ("torch", "numpy", "polars", "deltalake", "pandera", "ipfn", "torch-geometric")

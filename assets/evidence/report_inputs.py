@@ -3,6 +3,7 @@
 from assets.evidence import sql_inputs
 from assets.evidence.report_blocks import blocks_or_warning, shown_as
 from assets.evidence.report_context import ReportContext
+from assets.evidence.report_population import population_quality_blocks
 from validation.report import Block, Query, Section, chart_block, charts, table_block
 
 
@@ -43,6 +44,7 @@ def population_section(query: Query, context: ReportContext) -> Section:
                 charts.margin_errors,
             )
         )
+    blocks += population_quality_blocks(query, context)
     return Section(
         "Population",
         tuple(blocks_or_warning(blocks, context, "survey_respondents", "calibrated_respondents", "agents")),

@@ -12,7 +12,7 @@ ELDER_AGE_YEARS = 65
 
 def describe_households(
     grouped: pl.DataFrame, county_shares: pl.DataFrame | None, rng: np.random.Generator
-) -> tuple[pl.DataFrame, pl.Series]:
+) -> pl.DataFrame:
     """Describes the households of one state.
 
     Args:
@@ -21,7 +21,7 @@ def describe_households(
         rng: draws children and counties.
 
     Returns:
-        Rows of `households`, and the county of every agent as the column `county_fips`.
+        Rows of `households`.
     """
     household_N = grouped["household_id"].to_numpy()
     first_H = np.flatnonzero(np.append(True, household_N[1:] != household_N[:-1]))
@@ -40,7 +40,7 @@ def describe_households(
     num_elders_H = np.add.reduceat((age_N >= ELDER_AGE_YEARS).astype(np.int64), first_H)
     kind_H = np.where(has_couple_H, "couple", np.where(size_H == 1, "one_adult", "adults"))
     offsets = np.concatenate([[0], np.cumsum(children.num_children_H)])
-    households = pl.DataFrame(
+    return pl.DataFrame(
         {
             "household_id": np.arange(len(first_H)),
             "geography": "US-" + grouped["state"].gather(first_H),
@@ -52,7 +52,6 @@ def describe_households(
             "child_ages": _lists(children.age_K, offsets),
         }
     )
-    return households, county_H.gather(household_N).alias("county_fips")
 
 
 def _lists(values_K: np.ndarray, offset_H1: np.ndarray) -> pl.Series:

@@ -37,7 +37,6 @@ AGENT_COLUMNS = (
     "age",
     *(attribute.name for attribute in ATTRIBUTES),
     "imputed_attributes",
-    "county_fips",
 )
 
 
@@ -239,12 +238,11 @@ def make_shard(plan: PopulationPlan, shard: Shard) -> ShardRows:
     if plan.originals is not None:
         people = make_distinct(people, donor_N, plan.originals, plan.fixed, noise_rng)
     grouped = in_neighbourhoods(assign_households(people, household_rng), neighbour_rng)
-    households, county_N = describe_households(grouped, plan.counties.get(shard.state), children_rng)
+    households = describe_households(grouped, plan.counties.get(shard.state), children_rng)
     agents = grouped.with_columns(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("agent_id") + shard.first_agent_id,
         pl.col("household_id") + shard.first_household_id,
         pl.format("US-{}", "state").alias("geography"),
-        county_N,
     ).select(AGENT_COLUMNS)
     return ShardRows(agents, households.with_columns(pl.col("household_id") + shard.first_household_id))
 

@@ -85,9 +85,6 @@ AGENTS = TableContract(
         "imputed_attributes": column(
             pl.List(pl.String), "attributes filled because the donor left them open, or changed by noise"
         ),
-        "county_fips": column(
-            pl.Int32, "county of the household; null without county votes", nullable=True, required=False
-        ),
     },
     key=("agent_id",),
     rules=(dense_ids("agent_id"),),
