@@ -143,6 +143,28 @@ def traces_ledger() -> None:
     print_ledger(_settings(is_prepared=False), _console(stderr=False))
 
 
+@traces_app.command("import")
+def traces_import(
+    files: Annotated[
+        list[Path], typer.Argument(help="Answer files (.parquet, .csv, Batch API .jsonl), persona texts.")
+    ],
+    codebook: Annotated[Path, typer.Option("--codebook", help="YAML that says what the files mean.")],
+) -> None:
+    """Check recorded answers against their codebook and keep them; the next run puts them into reasoning_traces."""
+    settings = _settings()
+    from orchestration.recorded_import import import_answers
+
+    imported, has_changed = import_answers(settings, codebook, files)
+    answers = imported.answers
+    failed = answers.filter(answers["validation_status"] == "failed").height
+    typer.echo(
+        f"{answers.height:,} answers of {answers['model'].n_unique()} models to {answers['question_id'].n_unique()} "
+        f"questions; {failed:,} could not be read, {answers['is_refusal'].sum():,} of them refusals; "
+        f"{answers['human_option'].count():,} stand beside the respondent's own answer."
+    )
+    typer.echo("Imported; populace run puts them into reasoning_traces." if has_changed else "Nothing has changed.")
+
+
 @teacher_app.command("serve")
 def teacher_serve(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 8100,

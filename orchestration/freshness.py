@@ -92,8 +92,8 @@ MEASURED: tuple[Stage, ...] = (
         ("panel_size", "max_timesteps", "repeat_share", "num_draws", "seed"),
         ("teacher",),
     ),
-    Stage("recorded_questions", "traces", outside=("data", "encoder"), other_code=SOURCES_CODE),
-    Stage("recorded_answers", "traces", ("survey_respondents",), outside=("data",), other_code=SOURCES_CODE),
+    Stage("recorded_questions", "traces", outside=("data", "encoder", "recorded"), other_code=SOURCES_CODE),
+    Stage("recorded_answers", "traces", ("survey_respondents",), outside=("data", "recorded"), other_code=SOURCES_CODE),
     Stage(
         "reasoning_traces",
         "traces",
@@ -251,6 +251,7 @@ class OutsideInputs:
     benchmarks: str = ""
     encoder: str = ""
     population: str = ""
+    recorded: str = ""
 
     def partitions(self, recipe: Recipe) -> list[Partition]:
         """Every scenario × replicate that the recipe asks for, scenarios in alphabetical order."""
@@ -350,8 +351,16 @@ def read_outside_inputs(settings: Settings) -> OutsideInputs:
     for path in sorted((settings.scenarios_dir / "benchmarks").glob("*.yaml")):
         hasher.update(path.name.encode() + path.read_bytes())
     encoder = f"{settings.embedding_model} {settings.teacher_base_url}" if settings.embedding_model else "local"
-    population = _population_digest(settings)
-    return OutsideInputs(_data_digest(settings), teacher, digests, baselines, hasher.hexdigest(), encoder, population)
+    return OutsideInputs(
+        data=_data_digest(settings),
+        teacher=teacher,
+        scenario_digests=digests,
+        baselines=baselines,
+        benchmarks=hasher.hexdigest(),
+        encoder=encoder,
+        population=_population_digest(settings),
+        recorded=_recorded_digest(settings),
+    )
 
 
 def _outside_digest(name: str, outside: OutsideInputs) -> object:
@@ -362,6 +371,7 @@ def _outside_digest(name: str, outside: OutsideInputs) -> object:
         "benchmarks": outside.benchmarks,
         "encoder": outside.encoder,
         "population": outside.population,
+        "recorded": outside.recorded,
     }[name]
 
 
@@ -370,6 +380,14 @@ def _population_digest(settings: Settings) -> str:
     path = settings.population_file
     content = path.read_bytes() if path and path.is_file() else b""
     return hashlib.sha256(content + f"|{path}|{settings.seed_survey}".encode()).hexdigest()
+
+
+def _recorded_digest(settings: Settings) -> str:
+    """Digest of the recorded answers that were imported."""
+    hasher = hashlib.sha256()
+    for path in sorted(settings.recorded_dir.glob("*/*")):
+        hasher.update(str(path.relative_to(settings.recorded_dir)).encode() + path.read_bytes())
+    return hasher.hexdigest()
 
 
 def _data_digest(settings: Settings) -> str:

@@ -100,6 +100,11 @@ class Settings(BaseSettings):
         return self.root / "teacher_ledger.sqlite"
 
     @property
+    def recorded_dir(self) -> Path:
+        """Folder of recorded answers that were imported, one folder per codebook."""
+        return self.root / "recorded_answers"
+
+    @property
     def embeddings_path(self) -> Path:
         """SQLite file of every text that an endpoint ever encoded."""
         return self.root / "embeddings.sqlite"

@@ -149,7 +149,9 @@ def elicitation_plan(
 def recorded_questions(platform: Platform) -> dg.Output[pl.DataFrame]:
     """Reads the codebooks of recorded answers."""
     encoder = text_encoder(platform.settings)
-    table = recorded_questions_table(find_recorded_codebooks(platform.settings.data_dir), encoder)
+    table = recorded_questions_table(
+        find_recorded_codebooks(platform.settings.data_dir, platform.settings.recorded_dir), encoder
+    )
     return dg.Output(table, metadata=_encoding(encoder))
 
 
@@ -163,7 +165,7 @@ def recorded_answers(
     """Imports every set of recorded answers whose files are at hand, and says which are not."""
     settings = platform.settings
     recorded = import_recorded_answers(
-        find_recorded_codebooks(settings.data_dir), open_catalogue(settings), survey_respondents
+        find_recorded_codebooks(settings.data_dir, settings.recorded_dir), open_catalogue(settings), survey_respondents
     )
     for use in recorded.uses:
         context.log.info(f"{use['title']}: {use['num_answers']:,} answers, {use['num_left_out']:,} rows left out")

@@ -3,6 +3,7 @@
 Only the description lives here; `importing.py` applies it. Every message names the codebook file and the line.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -46,6 +47,41 @@ class AnswerColumns(_Strict):
     raw_answer: StrictStr | None = None
     prompt_tokens: StrictStr | None = None
     completion_tokens: StrictStr | None = None
+
+
+BATCH_COLUMNS = AnswerColumns(
+    persona="persona",
+    model="model",
+    item="item",
+    answer="answer",
+    draw="draw",
+    raw_answer="raw_answer",
+    prompt_tokens="prompt_tokens",
+    completion_tokens="completion_tokens",
+)
+"""Columns that files of the Batch API are read into; a codebook that names no columns means these."""
+
+
+class BatchOutput(_Strict):
+    """How files of the Batch API (.jsonl) are read.
+
+    `custom_id` is a regular expression that fits every whole custom_id, with the groups persona and item, and draw
+    where requests were drawn several times. `model` stands in for lines without an answer, which do not name theirs.
+    """
+
+    custom_id: StrictStr
+    model: StrictStr
+
+    @model_validator(mode="after")
+    def _pattern_has_its_groups(self) -> "BatchOutput":
+        try:
+            groups = re.compile(self.custom_id).groupindex
+        except re.error as error:
+            raise ValueError(f"custom_id is no regular expression: {error}") from error
+        missing = [name for name in ("persona", "item") if name not in groups]
+        if missing:
+            raise ValueError(f"custom_id lacks the groups {', '.join(missing)}; write them as (?P<name>...)")
+        return self
 
 
 class PersonaTexts(_Strict):
@@ -110,7 +146,8 @@ class RecordedCodebook(_Strict):
     sources: Annotated[tuple[StrictStr, ...], Field(min_length=1)]
     personas: PersonaTexts | None = None
     respondents: RespondentLink
-    columns: AnswerColumns
+    columns: AnswerColumns = BATCH_COLUMNS
+    batch: BatchOutput | None = None
     first_draw: StrictInt = 0
     left_out: LeftOut | None = None
     refusals: tuple[StrictStr, ...] = ()
@@ -158,14 +195,23 @@ def load_recorded_codebook(path: Path) -> RecordedCodebookFile:
     return codebook
 
 
-def find_recorded_codebooks(user_dir: Path | None) -> tuple[RecordedCodebookFile, ...]:
-    """The shipped codebooks and those in `recorded_answers/` of the user's data folder; the user's replace equal names.
+def find_recorded_codebooks(
+    user_dir: Path | None, imported_dir: Path | None = None
+) -> tuple[RecordedCodebookFile, ...]:
+    """The shipped codebooks, imported ones, and those in `recorded_answers/` of the user's data folder.
+
+    Of equal names the last in this order counts.
+
+    Args:
+        user_dir: the user's data folder.
+        imported_dir: where `populace traces import` puts codebooks, each in a folder of its own.
 
     Raises:
         CodebookError: a codebook is wrong, or two describe the same scenario.
     """
     own = sorted((user_dir / USER_FOLDER).glob("*.yaml")) if user_dir else []
-    paths = {path.stem: path for path in (*sorted(CODEBOOKS_FOLDER.glob("*.yaml")), *own)}
+    imported = sorted(imported_dir.glob("*/*.yaml")) if imported_dir else []
+    paths = {path.stem: path for path in (*sorted(CODEBOOKS_FOLDER.glob("*.yaml")), *imported, *own)}
     codebooks = tuple(load_recorded_codebook(path) for path in paths.values())
     first: dict[str, RecordedCodebookFile] = {}
     for codebook in codebooks:

@@ -1,6 +1,7 @@
 """Where recorded answers and persona texts lie: sources of the data catalogue, or files beside the user's codebook."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +9,7 @@ import polars as pl
 from assets.sources.catalogue import DataCatalogue, ResolvedSource
 from assets.sources.entries import Source
 from assets.sources.errors import CodebookError
+from assets.traces.recorded_answers.batch_output import SUFFIX, plain_codes, read_batch_output
 from assets.traces.recorded_answers.codebook import RecordedCodebookFile
 
 
@@ -80,3 +82,26 @@ def load_personas(codebook: RecordedCodebookFile, catalogue: DataCatalogue) -> p
 
 def _beside(codebook: RecordedCodebookFile, name: str) -> Path:
     return codebook.document.path.parent / name
+
+
+def load_answers(codebook: RecordedCodebookFile, source: ResolvedSource) -> pl.DataFrame:
+    """The rows of an answer file; files of the Batch API become a table first.
+
+    Raises:
+        CodebookError: a file of the Batch API is not described by `batch`, or a line of it is wrong.
+        CatalogueError: the file cannot be read.
+    """
+    if source.path.suffix != SUFFIX:
+        return source.load()
+    batch = codebook.spec.batch
+    if batch is None:
+        raise CodebookError(
+            f"{codebook.place('sources')}: {source.path.name} is a file of the Batch API, but the codebook does not "
+            "say how to read it. Add batch: {custom_id: ..., model: ...}."
+        )
+    codes = {
+        name: plain_codes({str(code): label for code, label in item.options.items()})
+        for name, item in codebook.spec.items.items()
+    }
+    rows = read_batch_output(source.path, re.compile(batch.custom_id), codes)
+    return rows.with_columns(pl.col("model").fill_null(batch.model))

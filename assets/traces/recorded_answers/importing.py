@@ -12,9 +12,10 @@ import polars as pl
 
 from assets.sources.catalogue import DataCatalogue
 from assets.sources.errors import CodebookError
+from assets.traces.recorded_answers.batch_output import REFUSAL
 from assets.traces.recorded_answers.codebook import RecordedCodebookFile
 from assets.traces.recorded_answers.coding import check_codes, check_columns, check_items, labels_of, written_code
-from assets.traces.recorded_answers.files import absent_sources, find_file, load_personas
+from assets.traces.recorded_answers.files import absent_sources, find_file, load_answers, load_personas
 from assets.traces.recorded_answers.people import check_people, people_of
 from validation.contracts import CONTRACTS
 
@@ -56,7 +57,9 @@ def import_recorded_answers(
         people = people_of(codebook, respondents)
         for name in codebook.spec.sources:
             source = find_file(codebook, catalogue, name)
-            imported, num_left_out = import_file(source.load(), codebook, people, personas, source.sha256)
+            imported, num_left_out = import_file(
+                load_answers(codebook, source), codebook, people, personas, source.sha256
+            )
             frames.append(imported)
             uses.append({**source.record(), "num_answers": imported.height, "num_left_out": num_left_out})
     schema = CONTRACTS["recorded_answers"].polars_schema()
@@ -99,6 +102,7 @@ def import_file(
     own_answers = people.drop("respondent_id").unpivot(
         index="persona_id", variable_name="variable", value_name="human_option"
     )
+    own_answers = own_answers.with_columns(pl.col("variable", "human_option").cast(pl.String))
     answers = answers.join(people.select("persona_id", "respondent_id"), on="persona_id", maintain_order="left")
     answers = answers.join(own_answers, on=["persona_id", "variable"], how="left", maintain_order="left")
     if personas is None:
@@ -106,13 +110,16 @@ def import_file(
     else:
         answers = answers.join(personas, on="persona_id", how="left", maintain_order="left")
     is_unread = pl.col("option").is_null()
+    marks = list(spec.refusals)
     raw = pl.col("raw_answer").fill_null("").str.to_lowercase().str.replace_all("’", "'")
     answers = answers.with_columns(
         pl.lit(spec.scenario_id).alias("scenario_id"),
         pl.col("variable")
         .replace_strict({name: item.question_id for name, item in spec.items.items()}, return_dtype=pl.String)
         .alias("question_id"),
-        (is_unread & raw.str.contains_any(list(spec.refusals))).alias("is_refusal"),
+        (is_unread & (raw.str.starts_with(REFUSAL) | (raw.str.contains_any(marks) if marks else pl.lit(False)))).alias(
+            "is_refusal"
+        ),
         pl.when(is_unread).then(pl.lit("failed")).otherwise(pl.lit("valid")).alias("validation_status"),
         pl.lit(source_sha256).alias("source_sha256"),
         pl.lit(hashlib.sha256(codebook.document.path.read_bytes()).hexdigest()).alias("codebook_sha256"),

@@ -1,5 +1,6 @@
 """Recorded answers: codebooks applied to files, the link to respondents, and rows of reasoning_traces."""
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -229,3 +230,104 @@ def test_four_recorded_llms_lead_to_the_respondents_that_their_personas_describe
     assert (described["said_age"] == described["age"]).all()
     is_female = described["persona"].str.contains("I am female")
     assert (is_female == (described["sex"] == "female")).filter(described["sex"].is_not_null()).all()
+
+
+BATCH_CODEBOOK = """\
+answers: town_batch
+title: Answers of a model to two town items, from a batch
+scenario_id: town-batch
+sources: [output.jsonl]
+respondents: {survey: town, first_row: 1}
+batch: {custom_id: 'p(?P<persona>\\d+)-(?P<item>\\w+)-(?P<draw>\\d+)', model: m}
+items:
+  q7:
+    question_id: charge
+    question: Should the town charge for driving into the centre?
+    scale: ordinal
+    options: {1: support, 2: not_sure, 3: oppose}
+"""
+
+
+def batch_line(custom_id: str, content: str | None, **changes: object) -> dict[str, object]:
+    message = {"role": "assistant", "content": content, "refusal": changes.pop("refusal", None)}
+    usage = {"prompt_tokens": 90, "completion_tokens": 2}
+    body = {"model": "m-2026", "choices": [{"index": 0, "message": message}], "usage": usage}
+    return {"custom_id": custom_id, "response": {"status_code": 200, "body": body}, "error": None} | changes
+
+
+def write_batch(folder: Path, *lines: object) -> Path:
+    (folder / "town_batch.yaml").write_text(BATCH_CODEBOOK)
+    text = "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines)
+    (folder / "output.jsonl").write_text(text, encoding="utf-8")
+    return folder / "town_batch.yaml"
+
+
+def import_batch(codebook: Path) -> pl.DataFrame:
+    people = respondents("support", "other", None)
+    loaded = load_recorded_codebook(codebook)
+    return import_recorded_answers([loaded], DataCatalogue(None, None, codebook.parent), people).answers
+
+
+def test_output_of_a_batch_becomes_answers_and_failures_by_name(tmp_path: Path) -> None:
+    expired = {"response": None, "error": {"code": "batch_expired", "message": "late"}}
+    overloaded = {"response": {"status_code": 500, "body": {"error": {"code": "server_error"}}}}
+    answers = import_batch(
+        write_batch(
+            tmp_path,
+            batch_line("p1-q7-0", " Support. "),
+            batch_line("p1-q7-1", "Not sure"),
+            batch_line("p2-q7-0", "3"),
+            batch_line("p2-q7-1", "it depends"),
+            batch_line("p3-q7-0", None, refusal="I will not say."),
+            batch_line("p3-q7-1", None, **expired),
+            batch_line("p3-q7-2", None, **overloaded),
+        )
+    )
+    CONTRACTS["recorded_answers"].validate(answers)
+    CONTRACTS["reasoning_traces"].validate(as_traces(answers))
+    assert answers.select("persona_id", "draw", "model", "option", "is_refusal", "raw_answer").rows() == [
+        (1, 0, "m-2026", "support", False, " Support. "),
+        (1, 1, "m-2026", "not_sure", False, "Not sure"),
+        (2, 0, "m-2026", "oppose", False, "3"),
+        (2, 1, "m-2026", None, False, "it depends"),
+        (3, 0, "m-2026", None, True, "refusal: I will not say."),
+        (3, 1, "m", None, False, "error: batch_expired"),
+        (3, 2, "m", None, False, "error: server_error"),
+    ]
+    assert answers["prompt_tokens"].to_list() == [90, 90, 90, 90, 90, None, None]
+    assert answers["validation_status"].to_list() == ["valid"] * 3 + ["failed"] * 4
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", r"output.jsonl:2: this line is no JSON"),
+        ({"response": None}, r"output.jsonl:2: field custom_id is missing"),
+        (batch_line("person 1", "1"), r"output.jsonl:2: custom_id 'person 1' does not fit"),
+        (
+            {"custom_id": "p1-q7-1", "response": {"status_code": 200, "body": {"choices": []}}},
+            r"output.jsonl:2: field response.body.choices\[0\].message is missing",
+        ),
+        (batch_line("p1-q9-0", "1"), "items that the codebook does not describe: q9"),
+        (batch_line("p7-q7-0", "1"), "personas lead to no respondent"),
+        (batch_line("p1-q7-0", "1"), "rows repeat a model, item, persona and draw"),
+    ],
+)
+def test_a_wrong_line_of_a_batch_is_named_by_file_line_and_field(tmp_path: Path, line: object, words: str) -> None:
+    with pytest.raises(CodebookError, match=words):
+        import_batch(write_batch(tmp_path, batch_line("p1-q7-0", "1"), line))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("batch: {custom_id", "note_: {custom_id", "note_"),
+        ("(?P<item>", "(?P<question>", "lacks the groups item"),
+        ("(?P<persona>", "(?P<persona", "no regular expression"),
+    ],
+)
+def test_a_codebook_that_cannot_read_a_batch_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    codebook = write_batch(tmp_path, batch_line("p1-q7-0", "1"))
+    codebook.write_text(BATCH_CODEBOOK.replace(old, new))
+    with pytest.raises(CodebookError, match=words):
+        import_batch(codebook)
