@@ -38,9 +38,8 @@ def read_batch_output(path: Path, pattern: re.Pattern[str], codes_of: dict[str, 
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if line.strip():
             rows.append(_row(f"{path}:{number}", line, pattern, codes_of))
-    schema = dict.fromkeys(COLUMNS, pl.String) | dict.fromkeys(
-        ("persona", "draw", "prompt_tokens", "completion_tokens"), pl.Int64
-    )
+    numbers = ("persona", "draw", "prompt_tokens", "completion_tokens")
+    schema: dict[str, type[pl.DataType]] = {name: pl.Int64 if name in numbers else pl.String for name in COLUMNS}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
