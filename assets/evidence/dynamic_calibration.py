@@ -11,8 +11,9 @@ import polars as pl
 
 from assets.evidence.forecast_case import ForecastCase
 from assets.evidence.forecast_models import Forecast, forecasts, num_early
-from assets.evidence.forecast_scores import case_rows, people_rows
+from assets.evidence.forecast_scores import case_rows
 from assets.evidence.panel_people import PANEL_SOURCE, people_of_panel, predict_people
+from assets.evidence.people_scores import people_rows
 from assets.evidence.source_cases import (
     POLLS_SOURCE,
     TREND_SOURCE,

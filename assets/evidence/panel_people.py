@@ -24,6 +24,7 @@ from model.lpm.program import run
 from model.lpm.programs.opinion import BIAS, SUSCEPTIBILITY, TEMPERATURE, opinion_population, opinion_program
 from model.lsm.inputs import SocialGraph, empty_timeline
 from validation.attributes import ATTRIBUTE_BY_NAME
+from validation.survey_design import bootstrap_weights
 
 PANEL_SOURCE = "gss_2016_2020_panel"
 LABELS_OF_THREE = ("too_little", "about_right", "too_much")
@@ -52,11 +53,17 @@ NUM_STEPS = 4
 """Timesteps between the waves; the mechanism has no calendar of its own."""
 
 FIT_STEPS = 60
+NUM_REPLICATES = 500
+"""Replicates of the survey's design behind the intervals of scores of persons."""
 
 
 @dataclass(frozen=True, eq=False)
 class PersonForecast:
-    """One model's probabilities [R, O] for one item's later answers, beside what was answered."""
+    """One model's probabilities [R, O] for one item's later answers, beside what was answered.
+
+    `replicate_BR` are weights under which statistics vary as over samples of the survey's design; the same replicate
+    holds the same clusters for every item.
+    """
 
     item: str
     model: str
@@ -64,12 +71,15 @@ class PersonForecast:
     probability_RO: np.ndarray
     answer_R: np.ndarray
     weight_R: np.ndarray
+    stratum_R: np.ndarray
+    psu_R: np.ndarray
+    replicate_BR: np.ndarray
     segments: Mapping[str, np.ndarray]
     note: str = ""
 
 
 def people_of_panel(raw: pl.DataFrame) -> pl.DataFrame:
-    """One row per re-interviewed person: base wave, weight, attributes then, and both answers of every item."""
+    """One row per re-interviewed person: base wave, weight, stratum, cluster, attributes then, both answers by item."""
     base = raw.filter(pl.col("wave") == 1).select(
         "yearid",
         pl.col("year").alias("base_wave"),
@@ -97,7 +107,11 @@ def people_of_panel(raw: pl.DataFrame) -> pl.DataFrame:
         *(pl.col(item).alias(f"{item}_before") for item in PANEL_ITEMS),
     )
     later = raw.filter(pl.col("wave") == 2).select(
-        "yearid", pl.col("weight_nr").alias("weight"), *(pl.col(item).alias(f"{item}_after") for item in PANEL_ITEMS)
+        "yearid",
+        pl.col("weight_nr").alias("weight"),
+        pl.col("vstrat").alias("stratum"),
+        pl.col("vpsu").alias("psu"),
+        *(pl.col(item).alias(f"{item}_after") for item in PANEL_ITEMS),
     )
     return base.join(later, on="yearid", how="inner").sort("yearid").drop_nulls(FEATURES)
 
@@ -105,9 +119,12 @@ def people_of_panel(raw: pl.DataFrame) -> pl.DataFrame:
 def predict_people(people: pl.DataFrame, seed: int) -> list[PersonForecast]:
     """Every model's predictions for the people of the later base wave, item by item."""
     fitted_wave = int(people["base_wave"].min())  # pyright: ignore[reportArgumentType]
+    designed = people.drop_nulls(["weight", "stratum", "psu"])
+    weight, stratum, psu = (designed[name].to_numpy() for name in ("weight", "stratum", "psu"))
+    replicate_BN = bootstrap_weights(weight, stratum, psu, num_replicates=NUM_REPLICATES, seed=seed)
     found: list[PersonForecast] = []
     for item, labels in PANEL_ITEMS.items():
-        asked = people.drop_nulls([f"{item}_before", f"{item}_after", "weight"])
+        asked = designed.with_row_index("place").drop_nulls([f"{item}_before", f"{item}_after"])
         codes = [float(code) for code in labels]
         both = pl.col(f"{item}_before", f"{item}_after").cast(pl.Float64)
         asked = asked.filter(pl.all_horizontal(both.is_in(codes)))
@@ -117,7 +134,9 @@ def predict_people(people: pl.DataFrame, seed: int) -> list[PersonForecast]:
         before_R, after_R = (
             np.searchsorted(codes, asked[f"{item}_{when}"].to_numpy().astype(np.int64)) for when in ("before", "after")
         )
-        found.extend(_item_forecasts(item, tuple(labels.values()), asked, before_R, after_R, is_fitted_R, seed))
+        replicate_BR = replicate_BN[:, asked["place"].to_numpy()[~is_fitted_R]]
+        models = _item_forecasts(item, tuple(labels.values()), asked, before_R, after_R, is_fitted_R, seed)
+        found.extend(replace(each, replicate_BR=replicate_BR) for each in models)
     return found
 
 
@@ -151,7 +170,19 @@ def _item_forecasts(
         "friedkin_johnsen": (mechanism_RO, note),
     }
     return [
-        PersonForecast(item, model, options, share_RO[judged], after_R[judged], weight_R[judged], segments, note)
+        PersonForecast(
+            item=item,
+            model=model,
+            options=options,
+            probability_RO=share_RO[judged],
+            answer_R=after_R[judged],
+            weight_R=weight_R[judged],
+            stratum_R=asked["stratum"].to_numpy()[judged],
+            psu_R=asked["psu"].to_numpy()[judged],
+            replicate_BR=weight_R[judged][None],
+            segments=segments,
+            note=note,
+        )
         for model, (share_RO, note) in models.items()
     ]
 

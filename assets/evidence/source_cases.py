@@ -64,7 +64,8 @@ def extract_trend_cases(catalogue: DataCatalogue, *, seed: int) -> list[Forecast
         list(TREND_SCORES),
         name="gss_trend",
         title="General Social Survey, gender roles, ideology, religion",
-        note="GSS 1972-2024 with weights wtssps; the mode changed from in person to mostly web in 2021",
+        note="GSS 1972-2024 with weights wtssps, sampling error by strata and clusters (weights alone before 1975); "
+        "the mode changed from in person to mostly web in 2021",
         splits=(*SURVEY_SPLITS, 2014),
         years_after=YEARS_AFTER,
         scores=TREND_SCORES,
@@ -77,6 +78,8 @@ def harmonise_trend(raw: pl.DataFrame) -> pl.DataFrame:
     return raw.filter(pl.col("age") >= 18).select(
         pl.col("year").cast(pl.Int32).alias("wave"),
         pl.col("wtssps").alias("weight"),
+        pl.col("vstrat").cast(pl.Int64).alias("stratum"),
+        pl.col("vpsu").cast(pl.Int64).alias("psu"),
         pl.col("age").cast(pl.Int32),
         _levels("sex", {1: "male", 2: "female"}).alias("sex"),
         _levels("race", {1: "white", 2: "black", 3: "other"}).alias("race_ethnicity"),

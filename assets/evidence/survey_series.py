@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from assets.evidence.design_sizes import effective_sizes
 from assets.evidence.forecast_case import (
     MIN_RESPONDENTS,
     CaseRefused,
@@ -44,7 +45,8 @@ def trend_cases(
     """One case per split year: fitted on waves up to it, compared with the waves of the `years_after` years after it.
 
     Args:
-        rows: respondents with `wave` (year), `weight`, attributes where known, and one column per item.
+        rows: respondents with `wave` (year), `weight`, attributes where known, `stratum` and `psu` where the survey
+            has them, and one column per item.
         items: columns of the items.
         name: prefix of the cases' names.
         title: of the cases.
@@ -165,6 +167,9 @@ def _all_series(
             .agg(*facts, sums)
             .sort("_level", "wave")
         )
+        cells = cells.with_columns(
+            effective_sizes(weighted.with_columns(level.alias("_level")), cells, len(options)).alias("_effective_size")
+        )
         total = float(cells["weight"].sum())
         for (value,), rows in cells.group_by("_level", maintain_order=True):
             size = float(rows["weight"].sum()) / total
@@ -185,7 +190,7 @@ def _all_series(
                     score_O=score_O,
                     step_T=large["wave"].to_numpy().astype(np.int64) - first_year,
                     share_TO=held_TO / held_TO.sum(axis=1, keepdims=True),
-                    effective_size_T=weight_T**2 / large["_squared"].to_numpy(),
+                    effective_size_T=large["_effective_size"].to_numpy(),
                     size=size,
                     regression_TO=said_TO,
                 )

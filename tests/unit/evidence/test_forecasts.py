@@ -9,9 +9,10 @@ import pytest
 
 from assets.evidence.forecast_case import CaseRefused, ForecastCase, Series, check_options, check_weights
 from assets.evidence.forecast_models import forecasts, num_early
-from assets.evidence.forecast_scores import case_rows, people_rows
+from assets.evidence.forecast_scores import case_rows
 from assets.evidence.leaderboard import RecordedRun, extend_leaderboard
 from assets.evidence.panel_people import predict_people
+from assets.evidence.people_scores import people_rows
 from assets.evidence.survey_series import trend_cases
 from validation.contracts import CONTRACTS
 
@@ -192,6 +193,8 @@ def people(num: int = 700, seed: int = 1) -> pl.DataFrame:
             "education": generator.choice(["no_college_degree", "college_degree"], num),
             "party": generator.choice(["democrat", "republican"], num),
             "weight": generator.uniform(0.5, 2.0, num),
+            "stratum": np.arange(num) % 30,
+            "psu": generator.integers(0, 2, num),
             "abany_before": before,
             "abany_after": after,
         }
