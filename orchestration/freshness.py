@@ -183,6 +183,13 @@ MEASURED: tuple[Stage, ...] = (
         ("recorded_answers", "recorded_questions", "survey_respondents"),
         ("seed",),
     ),
+    Stage(
+        "recorded_calibration",
+        "evidence",
+        ("recorded_answers", "recorded_questions", "survey_respondents", "agents", "student_model"),
+        ("seed",),
+        other_code=ENGINE_CODE,
+    ),
     *(
         Stage(
             name,
@@ -213,27 +220,16 @@ MEASURED: tuple[Stage, ...] = (
         ("seed",),
         other_code=ENGINE_CODE,
     ),
-    Stage(
-        "data_quality",
-        "evidence",
-        (
-            "survey_respondents",
-            "population_margins",
-            "calibrated_respondents",
-            "agents",
-            "ties",
-            "scenarios",
-            "reasoning_traces",
-            "trajectories",
-            "outcomes",
-        ),
-    ),
     Stage("benchmark_scores", "evidence", ("agents", "ties", "graph_statistics")),
 )
 
+CHECKED_TABLES = tuple(name for name, contract in CONTRACTS.items() if contract.group != "evidence")
+"""Tables that expectations are run over: all that evidence is made from. Tables of evidence keep their contracts."""
+
 LINEAGE: tuple[Stage, ...] = (
     *MEASURED,
-    Stage("validation_report", "evidence", tuple(stage.asset for stage in MEASURED)),
+    Stage("data_quality", "evidence", CHECKED_TABLES),
+    Stage("validation_report", "evidence", (*(stage.asset for stage in MEASURED), "data_quality")),
 )
 """The report comes last: it lists version and rows of every table, so whatever changes makes it stale."""
 

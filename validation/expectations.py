@@ -79,17 +79,23 @@ def run_expectations(
     )
 
 
-def check_tables(tables: Mapping[str, pl.DataFrame], site_dir: Path) -> list[ExpectationResult]:
+def check_tables(
+    tables: Mapping[str, pl.DataFrame], site_dir: Path, sizes: Mapping[str, int] | None = None
+) -> list[ExpectationResult]:
     """Runs the suites of several tables in one context and builds one site of Data Docs.
 
     Args:
         tables: rows by table name; tables without rows are left out by the caller.
         site_dir: folder of the site; its index.html is the start page.
+        sizes: rows of the whole tables, where `tables` holds thinned ones.
 
     Raises:
         ExpectationsUnavailable: a column that a suite needs is missing.
     """
-    suites = [(name, suite) for name, frame in tables.items() for suite in suites_of(name, frame)]
+    whole = sizes or {}
+    suites = [
+        (name, suite) for name, frame in tables.items() for suite in suites_of(name, frame, num_rows=whole.get(name))
+    ]
     table_of = {suite.name: name for name, suite in suites}
     return [
         ExpectationResult(
@@ -106,18 +112,20 @@ def check_tables(tables: Mapping[str, pl.DataFrame], site_dir: Path) -> list[Exp
     ]
 
 
-def suites_of(table_name: str, frame: pl.DataFrame, questions: pl.DataFrame | None = None) -> tuple[Suite, ...]:
+def suites_of(
+    table_name: str, frame: pl.DataFrame, questions: pl.DataFrame | None = None, num_rows: int | None = None
+) -> tuple[Suite, ...]:
     """The suites of a table, with the frames that they look at.
 
     Args:
-        table_name: name under contract.
-        frame: rows of the table, with or without `run_id`.
+        table_name: table under contract.
+        frame: its rows, or every k-th of them, with or without `run_id`.
         questions: for reasoning_traces, see `trace_quality.measure_quality`.
+        num_rows: rows of the whole table; those of `frame` when not given.
 
     Raises:
         ExpectationsUnavailable: no contract has that name, or a column that the suite needs is missing.
     """
-    builders = {"reasoning_traces": _trace_suites, "agents": _agent_suites}
     if table_name not in CONTRACTS:
         raise ExpectationsUnavailable(
             f"No expectations are declared for table {table_name!r}. Tables with a suite: {', '.join(CONTRACTS)}."
@@ -129,9 +137,10 @@ def suites_of(table_name: str, frame: pl.DataFrame, questions: pl.DataFrame | No
             f"Table {table_name} lacks the columns {', '.join(missing)}; found {', '.join(frame.columns)}. "
             "Pass the whole table as it lies in the store."
         )
-    if table_name not in builders:
-        return (contract_suite(table_name, frame),)
-    return builders[table_name](frame.drop("run_id", strict=False), questions)
+    rows = frame.drop("run_id", strict=False)
+    if table_name == "agents":
+        return _agent_suites(rows, num_rows or len(rows))
+    return _trace_suites(rows, questions) if table_name == "reasoning_traces" else (contract_suite(table_name, frame),)
 
 
 def _trace_suites(traces: pl.DataFrame, questions: pl.DataFrame | None) -> tuple[Suite, ...]:
@@ -180,7 +189,7 @@ def quality_suites(traces: pl.DataFrame, questions: pl.DataFrame | None = None) 
     )
 
 
-def _agent_suites(agents: pl.DataFrame, _: pl.DataFrame | None) -> tuple[Suite, ...]:
+def _agent_suites(agents: pl.DataFrame, num_agents: int) -> tuple[Suite, ...]:
     generated = contract_suite("agents", agents)
     return (
         Suite(
@@ -189,8 +198,8 @@ def _agent_suites(agents: pl.DataFrame, _: pl.DataFrame | None) -> tuple[Suite, 
             (
                 *generated.expected,
                 expected("ExpectTableColumnsToMatchSet", column_set=generated.frame.columns, exact_match=True),
-                expected_between("agent_id", 0, len(agents) - 1),
-                expected_between("household_id", 0, len(agents) - 1),
+                expected_between("agent_id", 0, num_agents - 1),
+                expected_between("household_id", 0, num_agents - 1),
             ),
         ),
     )

@@ -13,6 +13,7 @@ from validation.report import read_figures
 
 teacher_agreement_contract = contract_check("teacher_agreement")
 recorded_agreement_contract = contract_check("recorded_agreement")
+recorded_calibration_contract = contract_check("recorded_calibration")
 survey_calibration_contract = contract_check("survey_calibration")
 benchmark_scores_contract = contract_check("benchmark_scores")
 dynamic_forecasts_contract = contract_check("dynamic_forecasts")

@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
-from assets.evidence.behaviour import score_behaviours
+from assets.evidence.behaviour import MAX_AGENTS, score_behaviours
 from assets.evidence.benchmarks import score_benchmarks
 from assets.evidence.cluster_agreement import cluster_rows
 from assets.evidence.data_quality import CHECKED_TABLES, check_quality
 from assets.evidence.dynamic_calibration import calibrate_dynamically
 from assets.evidence.leaderboard import RecordedRun, extend_leaderboard
 from assets.evidence.recorded_agreement import recorded_agreement as agree_with_people
+from assets.evidence.recorded_calibration import recorded_calibration as calibrate_recorded
+from assets.evidence.recorded_calibration import student_answers
 from assets.evidence.rectification import rectified_shares as correct_shares
 from assets.evidence.rectification import student_answers_at_rest
 from assets.evidence.report import build_report
@@ -83,6 +85,44 @@ def recorded_agreement(
         metadata={
             "available": not recorded_answers.is_empty(),
             "num_questions": scores["question_id"].n_unique(),
+            **{f"tvd_{model}": value for model, value in means.select("model", "value").iter_rows()},
+        },
+    )
+
+
+@dg.asset(
+    **table_options("recorded_calibration", kinds=("torch",)),
+    deps=["student_model"],
+    description="Recorded LLMs and the student against the weighted survey, and the student against each LLM.",
+)
+def recorded_calibration(
+    platform: Platform,
+    registry: ModelRegistry,
+    recorded_answers: pl.DataFrame,
+    recorded_questions: pl.DataFrame,
+    survey_respondents: pl.DataFrame,
+    agents: pl.DataFrame,
+) -> dg.Output[pl.DataFrame]:
+    """Asks the student what the recorded models were asked, then compares both with the survey."""
+    asked = agents.sort("agent_id")
+    if agents.height > MAX_AGENTS:
+        asked = asked.sample(MAX_AGENTS, seed=platform.recipe.seed).sort("agent_id")
+    seed, uri = platform.recipe.seed, registry.resolve_uri(platform.settings)
+    students = {}
+    if not recorded_answers.is_empty():
+        students = {
+            "student": load_student(uri).model,
+            "student_no_graph": load_student(uri, weights="no_graph").model,
+        }
+    said = student_answers(students, recorded_questions, asked, seed)
+    scores = calibrate_recorded(recorded_answers, recorded_questions, survey_respondents, said, asked.height, seed)
+    means = scores.filter(
+        (pl.col("question_id") == "all") & (pl.col("metric") == "tvd") & (pl.col("reference") == "survey")
+    )
+    return dg.Output(
+        scores,
+        metadata={
+            "available": not recorded_answers.is_empty(),
             **{f"tvd_{model}": value for model, value in means.select("model", "value").iter_rows()},
         },
     )

@@ -4,8 +4,10 @@ from assets.evidence import report_behaviour as behaviour
 from assets.evidence import report_distillation as distilled
 from assets.evidence import report_evidence as evidence
 from assets.evidence import report_forecasts as forecasts
+from assets.evidence import report_gates as gates
 from assets.evidence import report_inputs as inputs
 from assets.evidence import report_recorded as recorded
+from assets.evidence import report_recorded_survey as recorded_survey
 from assets.evidence import report_simulated as simulated
 from assets.evidence import report_workforce as workforce
 from assets.evidence.report_context import ReportContext
@@ -41,6 +43,7 @@ def report_page(query: Query, context: ReportContext) -> Page:
         inputs.society_section(query, context),
         inputs.traces_section(query, context),
         recorded.recorded_section(query, context),
+        recorded_survey.recorded_survey_section(query, context),
         evidence.student_section(query, context),
         distilled.distillation_section(query, context),
         distilled.readout_section(query, context),
@@ -55,6 +58,7 @@ def report_page(query: Query, context: ReportContext) -> Page:
         behaviour.behaviour_section(query, context),
         forecasts.drift_section(query, context),
         forecasts.quality_section(query, context),
+        gates.gates_section(query, context),
         evidence.failures_section(query, context),
         evidence.limits_section(context),
         evidence.sources_section(context),

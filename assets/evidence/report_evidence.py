@@ -4,8 +4,8 @@ import re
 
 import polars as pl
 
-from assets.evidence import sql_inputs, sql_standing, sql_surveys
-from assets.evidence.report_blocks import MAX_CHARTS, blocks_or_warning, gates_frame
+from assets.evidence import sql_failures, sql_inputs, sql_standing, sql_surveys
+from assets.evidence.report_blocks import MAX_CHARTS, blocks_or_warning
 from assets.evidence.report_context import ReportContext
 from assets.evidence.survey_shares import choose_wave
 from validation.report import (
@@ -86,10 +86,6 @@ def student_section(query: Query, context: ReportContext) -> Section:
             )
         )
         blocks.append(table_block(query, sql_standing.notes("teacher_agreement", "true"), "Notes on these figures"))
-    if context.student.gates:
-        blocks.append(
-            RecordBlock(gates_frame(context), "Gates of the registered student", "From the model registry's record.")
-        )
     if context.has("axis_probes"):
         blocks.append(
             table_block(
@@ -143,13 +139,13 @@ def benchmarks_section(query: Query, context: ReportContext) -> Section:
 
 def failures_section(query: Query, context: ReportContext) -> Section:
     """Every figure that loses or falls short."""
-    tables = tuple(name for name in sql_standing.EVIDENCE_TABLES if context.has(name))
+    tables = tuple(name for name in sql_failures.EVIDENCE_TABLES if context.has(name))
     if not tables:
         return Section(
             "Where it fails", (TextBlock("No evidence table exists yet, so nothing could fail.", "warning"),)
         )
     losing = table_block(
-        query, sql_standing.losing_rows(tables), "Every figure that loses to a baseline or misses its target"
+        query, sql_failures.losing_rows(tables), "Every figure that loses to a baseline or misses its target"
     )
     failed = [gate.name for gate in context.student.gates if not gate.has_passed]
     text = f"{len(losing.frame)} rows lose to a baseline or fall short of a published figure."

@@ -34,6 +34,42 @@ select metric, model, value, lower, upper, noise_floor, num_observations as peop
 where case_id = 'gss_panel_people' and slice = 'all' order by metric, value desc, model
 """.strip()
 
+PEOPLE_STANDING = """
+select ours.metric, ours.model, ours.value as skill,
+       case when ours.value < 0 then 'loses to persistence' || coalesce(', ' || string_agg(rival.model, ', '), '')
+            when string_agg(rival.model, ', ') is null then 'beats every baseline'
+            else 'loses to ' || string_agg(rival.model, ', ' order by rival.model) end as verdict
+from dynamic_calibration ours
+left join dynamic_calibration rival on rival.case_id = ours.case_id and rival.slice = ours.slice
+  and rival.metric = ours.metric and rival.value > ours.value
+where ours.case_id = 'gss_panel_people' and ours.slice = 'all' and ours.model = 'friedkin_johnsen'
+  and ours.metric in ('skill', 'brier_skill')
+group by ours.metric, ours.model, ours.value
+""".strip()
+"""The mechanism that moves people, against persistence, the transition matrix and the regression."""
+
+PEOPLE_BY_SUBGROUP = """
+select slice as subgroup, max(num_observations) as people,
+       max(value) filter (where metric = 'brier' and model = 'persistence') as brier_persistence,
+       max(value) filter (where metric = 'brier_skill' and model = 'transition_matrix') as skill_transition_matrix,
+       max(lower) filter (where metric = 'brier_skill' and model = 'transition_matrix') as lower,
+       max(upper) filter (where metric = 'brier_skill' and model = 'transition_matrix') as upper,
+       max(value) filter (where metric = 'brier_skill' and model = 'friedkin_johnsen') as skill_friedkin_johnsen,
+       max(value) filter (where metric = 'brier_skill' and model = 'demographic_regression') as skill_regression
+from dynamic_calibration where case_id = 'gss_panel_people' and slice <> 'all' and model <> 'none'
+group by slice order by slice
+""".strip()
+
+SUBGROUPS = f"""
+select case_id, slice as subgroup, model, value as skill, lower, upper, noise_floor as best_possible,
+       case when value is null then 'not computed' when upper < 0 then 'loses to persistence'
+            when lower > 0 then 'beats persistence' when value < 0 then 'loses, but the interval holds zero'
+            else 'ahead, but the interval holds zero' end as verdict
+from dynamic_calibration
+where metric = 'skill' and slice like '%=%' and slice not like 'item=%' and model in {MECHANISMS}
+order by case_id, slice
+""".strip()
+
 ESTIMATES = """
 select case_id, model, replace(metric, 'parameter ', '') as parameter, value, lower, upper, note
 from dynamic_calibration where metric like 'parameter %' order by case_id, model, parameter
@@ -52,8 +88,10 @@ order by case_id desc, item
 RECTIFIED = """
 select model, method, count(distinct item) as items, count(*) as options, avg(mean_error) as mean_error,
        avg(mean_width) as mean_width, avg(coverage) as coverage,
-       avg((coverage >= 0.855)::int) as options_within_nine_tenths_of_nominal, avg(power) as lambda,
-       max(survey_size) as survey_size
+       avg((coverage >= 0.855)::int) as options_with_nine_tenths_of_nominal, avg(power) as lambda,
+       avg(noise_floor) as noise_floor, max(survey_size) as survey_size,
+       case when avg(coverage) is null then 'no interval' when avg(coverage) >= 0.855 then 'holds'
+            else 'falls short of 0.855' end as verdict
 from rectified_shares group by model, method order by model, mean_error desc, method
 """.strip()
 
@@ -69,6 +107,12 @@ select case_id, metric, model, max(value) filter (where age = 1) as latest,
        count(distinct recorded_run) as runs
 from leaderboard join runs using (recorded_run)
 group by case_id, metric, model having count(*) filter (where age = 1) > 0 order by case_id, metric, model
+""".strip()
+
+RUNS = """
+select strftime(max(recorded_at), '%Y-%m-%d %H:%M') as recorded, recipe, teacher, model_version as student_version,
+       count(*) as figures, recorded_run as run
+from leaderboard group by recorded_run, recipe, teacher, model_version order by recorded desc, run limit 20
 """.strip()
 
 QUALITY = """
@@ -113,6 +157,12 @@ def dynamic_section(query: Query, context: ReportContext) -> Section:
                 {"people": "count"},
             )
         )  # fmt: skip
+        blocks.append(
+            table_block(
+                query, PEOPLE_BY_SUBGROUP, "The same people by subgroup: skill is 1 − Brier / Brier of persistence",
+                {"people": "count"},
+            )
+        )  # fmt: skip
     for case, item in query(FORECAST_CASES).head(MAX_CHARTS).iter_rows():
         blocks.append(
             chart_block(
@@ -123,6 +173,7 @@ def dynamic_section(query: Query, context: ReportContext) -> Section:
                 is_half=True,
             )
         )
+    blocks.append(table_block(query, SUBGROUPS, "Skill by subgroup, mean over items and held-out waves"))
     blocks.append(table_block(query, ESTIMATES, "Estimates of the mechanisms, from the early part alone"))
     if not query("select 1 from dynamic_calibration where model = 'none' limit 1").is_empty():
         blocks.append(table_block(query, SUPPRESSED, "Suppressed or refused, with the reason"))
@@ -147,9 +198,16 @@ def rectification_section(query: Query, context: ReportContext) -> Section:
                 "nothing else, post_stratified also the parties' weights, prediction_powered also what the model says "
                 "of everybody. Errors are absolute differences to the share among all people. A correction that is no "
                 "better than survey_only says that the model adds nothing to a hundred interviews. λ comes from other "
-                "items."
+                "items, so every item is held out from what corrects it. Intervals are to hold the share in 95 % of "
+                "the surveys, and in nine tenths of that (85.5 %) at least. The noise floor is the standard error of "
+                "the share among all people."
             ),
-            table_block(query, RECTIFIED, "Error and coverage over repeated small surveys", {"lambda": "number"}),
+            table_block(
+                query,
+                RECTIFIED,
+                "Error and coverage over repeated small surveys, by model and method",
+                {"lambda": "number"},
+            ),
         ),
     )
 
@@ -164,6 +222,7 @@ def drift_section(query: Query, context: ReportContext) -> Section:
         (
             TextBlock("A change within the interval is no drift. Runs of other recipes or data are not comparable."),
             table_block(query, DRIFT, "Headline figures of the last three runs, by case and model"),
+            table_block(query, RUNS, "Runs on record"),
         ),
     )
 

@@ -1,6 +1,6 @@
 """The sections of the validation report on what was simulated: summary, effects, profiles, interventions."""
 
-from assets.evidence import sql_inputs, sql_simulated, sql_standing
+from assets.evidence import sql_failures, sql_inputs, sql_simulated
 from assets.evidence.report_blocks import MAX_CHARTS, blocks_or_warning, left_out, shown_as
 from assets.evidence.report_context import ReportContext
 from validation.channels import channel_names
@@ -24,12 +24,12 @@ def summary_section(query: Query, context: ReportContext) -> Section:
         TextBlock(context.teacher_statement, "warning" if context.teacher == "embedded" else "plain"),
         TextBlock(f"{student.verdict} {_gates(context)}", "plain" if student.is_champion else "warning"),
     ]
-    evidence = tuple(name for name in sql_standing.EVIDENCE_TABLES if context.has(name))
+    evidence = tuple(name for name in sql_failures.EVIDENCE_TABLES if context.has(name))
     if evidence:
         blocks.append(
             table_block(
                 query,
-                sql_standing.standing_counts(evidence),
+                sql_failures.standing_counts(evidence),
                 "How the evidence stands; the section on failures has every row",
             )
         )

@@ -219,7 +219,7 @@ def _regression(answered: pl.DataFrame, options: tuple[str, ...], split: int, se
     used = np.concatenate([rows, np.flatnonzero(is_later_R)])
     features_UF = _features(answered[used])
     with threadpool_limits(limits=1):
-        model = LogisticRegression(C=1.0, max_iter=60)
+        model = LogisticRegression(C=1.0, max_iter=500)
         model.fit(features_UF[: len(rows)], answer_R[rows], sample_weight=weight_R[rows] / weight_R[rows].mean())
         predicted = model.predict_proba(features_UF[len(rows) :])
     probability_RO = np.full((len(answered), len(options)), 1.0 / len(options))

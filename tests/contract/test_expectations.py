@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from orchestration.freshness import CHECKED_TABLES
 from validation.attributes import ATTRIBUTES, REGION_OF_STATE
 from validation.channels import channel_names
 from validation.contracts import CONTRACTS
@@ -106,6 +107,23 @@ def test_every_contract_has_a_suite_that_states_its_key_nulls_levels_and_ranges(
             kind = "InSet" if "allowed_values" in (check.statistics or {}) else "Between"
             assert (f"ExpectColumnValuesToBe{kind}", name) in stated, f"{table}.{name}: {check.name}"
     assert any("Unique" in kind for kind, _ in stated) or not set(contract.key) <= set(suite.frame.columns)
+
+
+def test_ids_of_a_thinned_table_may_reach_the_size_of_the_whole(agents):
+    def highest(suites):
+        return [
+            each.arguments["max_value"] for each in suites[0].expected if each.arguments.get("column") == "agent_id"
+        ]
+
+    assert highest(suites_of("agents", agents.gather_every(5), num_rows=agents.height))[-1] == 49
+    assert highest(suites_of("agents", agents))[-1] == 49
+
+
+def test_every_table_that_evidence_is_made_from_is_checked():
+    groups = {CONTRACTS[name].group for name in CHECKED_TABLES}
+
+    assert {"survey_respondents", "agents", "ties", "reasoning_traces", "trajectories"} <= set(CHECKED_TABLES)
+    assert groups == {contract.group for contract in CONTRACTS.values()} - {"evidence"}
 
 
 @pytest.mark.slow

@@ -82,6 +82,31 @@ RECORDED_AGREEMENT = TableContract(
     may_be_empty=True,
 )
 
+RECORDED_CALIBRATION = TableContract(
+    name="recorded_calibration",
+    group="evidence",
+    row="recorded question × reference × metric × model",
+    columns={
+        "scenario_id": column(pl.String, "set of questions, as in recorded_questions"),
+        "question_id": column(pl.String, "question, or all for the mean over questions with equal wording"),
+        "reference": column(
+            pl.String, "survey for everybody whom it asked, weighted; else the recorded model compared with"
+        ),
+        "metric": column(pl.String, "distance of weighted shares", one_of(("tvd", "w1_ordinal", "dispersion_ratio"))),
+        "model": column(pl.String, "recorded model, student or baseline"),
+        "role": column(pl.String, "what the model is", one_of(("teacher", "student", "baseline"))),
+        "value": column(pl.Float64, "value of the metric", nullable=True),
+        "lower": column(pl.Float64, "lower end of the 95 % interval", nullable=True),
+        "upper": column(pl.Float64, "upper end of the 95 % interval", nullable=True),
+        "noise_floor": column(pl.Float64, "what a resample of the reference scores against it", nullable=True),
+        "is_higher_better": column(pl.Boolean, "direction of the metric; null where one is best", nullable=True),
+        "num_observations": column(pl.Int64, "people behind the reference; questions behind a mean", NOT_NEGATIVE),
+        "note": column(pl.String, "why a figure is to be read with care", nullable=True),
+    },
+    key=("scenario_id", "question_id", "reference", "metric", "model"),
+    rules=(ordered("lower", "value", "upper"),),
+    may_be_empty=True,
+)
 
 DYNAMIC_FORECASTS = TableContract(
     name="dynamic_forecasts",
@@ -227,6 +252,7 @@ CONTRACTS = (
     DATA_QUALITY,
     BEHAVIOUR_SCORES,
     RECORDED_AGREEMENT,
+    RECORDED_CALIBRATION,
     RECTIFIED_SHARES,
     DYNAMIC_FORECASTS,
     DYNAMIC_CALIBRATION,

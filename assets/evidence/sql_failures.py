@@ -1,0 +1,157 @@
+"""SQL of where it fails: every losing row of every evidence table, and how many figures of each kind win or lose.
+
+Statements quote with ' only and order their rows completely: readers paste them between double quotes and get the rows.
+"""
+
+from assets.evidence.report_forecasts import FORECAST_STANDING, PEOPLE_STANDING
+from assets.evidence.sql_pooling import quoted
+from assets.evidence.sql_standing import SHARES, standing
+
+EVIDENCE_TABLES = (
+    "teacher_agreement",
+    "survey_calibration",
+    "dynamic_calibration",
+    "benchmark_scores",
+    "behaviour_scores",
+    "rectified_shares",
+    "recorded_calibration",
+    "data_quality",
+)
+"""Tables whose figures win, lose or fall short."""
+
+RECTIFIED_STANDING = """
+select ours.model, ours.method, avg(ours.mean_error) as ours,
+       case when avg(ours.coverage) < 0.855
+              then 'falls short: intervals hold ' || round(100 * avg(ours.coverage), 1) || ' %'
+            when avg(ours.mean_error) >= avg(bare.mean_error) then 'loses to survey_only'
+            else 'beats survey_only' end as verdict
+from rectified_shares ours join rectified_shares bare using (model, item, option)
+where bare.method = 'survey_only' and ours.method <> 'survey_only' group by ours.model, ours.method
+""".strip()
+"""Corrected and raw shares against a small survey alone, by model."""
+
+STUDENT_BESIDE_SURVEY = """
+select ours.metric, ours.value as ours,
+       case when string_agg(rival.model, ', ') is null then 'beats every baseline'
+            else 'loses to ' || string_agg(rival.model, ', ' order by rival.model) end as verdict
+from recorded_calibration ours
+left join recorded_calibration rival on rival.scenario_id = ours.scenario_id and rival.question_id = ours.question_id
+  and rival.reference = ours.reference and rival.metric = ours.metric and rival.model <> ours.model
+  and rival.value < ours.value
+where ours.model = 'student' and ours.question_id = 'all' and ours.reference = 'survey' and not ours.is_higher_better
+group by ours.scenario_id, ours.metric, ours.value
+""".strip()
+"""The student's answers to questions of a survey against recorded models and baselines."""
+
+
+def losing_rows(tables: tuple[str, ...]) -> str:
+    """Every figure in which the student loses to a baseline or a published figure is missed.
+
+    Survey figures of one question and metric share a row that names the segments.
+    """
+    parts = []
+    if "teacher_agreement" in tables:
+        parts.append(
+            "select 'teacher agreement' as part, metric || ', ' || slice as figure, student as ours, verdict\n"
+            f"from ({standing('teacher_agreement', 'true')}) where verdict like 'loses to%'"
+        )
+        parts.append(
+            "select 'reasoning clusters' as part, ours.metric as figure, ours.value as ours,\n"
+            "       'loses to persistence' as verdict\n"
+            "from teacher_agreement ours join teacher_agreement theirs using (metric, slice)\n"
+            "where ours.metric like 'cluster_%' and ours.model = 'lsm_simulated' and theirs.model = 'persistence'\n"
+            "  and ours.value < theirs.value"
+        )
+    if "survey_calibration" in tables:
+        parts.append(
+            "select 'survey calibration' as part,\n"
+            "       metric || ', ' || split_part(slice, '/', 1) || ', ' || split_part(slice, '/', 2) || ': '\n"
+            "         || string_agg(split_part(slice, '/', 3), ', ' order by slice) as figure,\n"
+            "       max(student) as ours, 'loses to a baseline in ' || count(*) || ' groups' as verdict\n"
+            f"from ({standing('survey_calibration', SHARES)}) where verdict like 'loses to%'\n"
+            "group by metric, split_part(slice, '/', 1), split_part(slice, '/', 2)"
+        )
+    if "behaviour_scores" in tables:
+        parts.append(
+            "select 'behaviour' as part, scenario_id || ', ' || quantity as figure, value as ours,\n"
+            "       'falls ' || verdict || ' ' || target_low || ' to ' || target_high as verdict\n"
+            "from behaviour_scores where model = 'lsm' and verdict <> 'within'"
+        )
+    if "dynamic_calibration" in tables:
+        parts.append(
+            "select 'forecasts' as part, case_id || ', ' || slice as figure, skill as ours, verdict\n"
+            f"from ({FORECAST_STANDING}) where verdict like 'loses to%'"
+        )
+        parts.append(
+            "select 'forecasts' as part, 'gss_panel_people, ' || metric || ' of ' || model as figure, skill as ours,\n"
+            f"       verdict from ({PEOPLE_STANDING}) where verdict like 'loses to%'"
+        )
+    if "rectified_shares" in tables:
+        parts.append(
+            "select 'rectified shares' as part, model || ', ' || method as figure, ours, verdict\n"
+            f"from ({RECTIFIED_STANDING}) where verdict not like 'beats%'"
+        )
+    if "recorded_calibration" in tables:
+        parts.append(
+            "select 'student beside the survey' as part, metric as figure, ours, verdict\n"
+            f"from ({STUDENT_BESIDE_SURVEY}) where verdict like 'loses to%'"
+        )
+    if "data_quality" in tables:
+        parts.append(
+            "select 'data quality' as part, suite || ', ' || expectation || ', ' || results.column as figure,\n"
+            "       null::double as ours, 'falls short: ' || observed as verdict\n"
+            "from data_quality results\n"
+            "where not has_passed and recorded_at = (select max(recorded_at) from data_quality)"
+        )
+    if "benchmark_scores" in tables:
+        parts.append(
+            "select 'benchmarks' as part, benchmark || ', ' || slice as figure, value as ours,\n"
+            "       'falls short of ' || round(target, 3) || ' ± ' || round(tolerance, 3) as verdict\n"
+            "from benchmark_scores where verdict = 'falls short'"
+        )
+    return "select * from (\n" + "\nunion all\n".join(parts) + "\n) order by part, figure"
+
+
+def standing_counts(tables: tuple[str, ...]) -> str:
+    """How many figures of each kind of evidence are good, level, lost or missing."""
+    parts = []
+    for table, where in (("teacher_agreement", "true"), ("survey_calibration", SHARES)):
+        if table in tables:
+            parts.append(
+                f"select {quoted('student in ' + table.replace('_', ' '))} as evidence, verdict\n"
+                f"from ({standing(table, where)})"
+            )
+    if "behaviour_scores" in tables:
+        parts.append(
+            "select 'behaviour benchmarks' as evidence,\n"
+            "       case when verdict = 'within' then 'beats' else 'loses to' end as verdict\n"
+            "from behaviour_scores where model = 'lsm'"
+        )
+    if "dynamic_calibration" in tables:
+        parts.append(f"select 'forecasts of later waves' as evidence, verdict\nfrom ({FORECAST_STANDING})")
+        parts.append(f"select 'forecasts of people asked again' as evidence, verdict from ({PEOPLE_STANDING})")
+    if "rectified_shares" in tables:
+        parts.append(f"select 'rectified shares' as evidence, verdict from ({RECTIFIED_STANDING})")
+    if "recorded_calibration" in tables:
+        parts.append(f"select 'student beside the weighted survey' as evidence, verdict from ({STUDENT_BESIDE_SURVEY})")
+    if "data_quality" in tables:
+        parts.append(
+            "select 'data quality' as evidence, case when has_passed then 'beats' else 'loses to' end as verdict\n"
+            "from data_quality where recorded_at = (select max(recorded_at) from data_quality)"
+        )
+    if "benchmark_scores" in tables:
+        parts.append(
+            "select 'published benchmarks' as evidence,\n"
+            "       case when verdict = 'met' then 'beats' else 'loses to' end as verdict from benchmark_scores"
+        )
+    inner = "\nunion all\n".join(parts)
+    return f"""
+select evidence, count(*) as figures,
+       count(*) filter (where verdict like 'beats%') as beats_every_baseline_or_met,
+       count(*) filter (where verdict like 'loses to%' or verdict like 'falls%') as loses_or_falls_short,
+       count(*) filter (where verdict not like 'beats%' and verdict not like 'loses to%' and verdict not like 'falls%')
+         as level_or_not_computed
+from (
+{inner}
+) group by evidence order by evidence
+""".strip()
