@@ -2,9 +2,10 @@
 
 Writing them is the distillation room's work. MLflow takes seconds to import and is imported where it is needed.
 
-    RegistryError   no version fits what was asked for, or a version was trained with another vocabulary
+    RegistryError   no version fits what was asked for, its files are damaged, or it was trained with another vocabulary
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -92,9 +93,15 @@ def read_student(folder: Path, weights: Weights, version: int, texts: pl.DataFra
         texts: table of the texts that it will meet, see `load_student`.
 
     Raises:
-        RegistryError: it was trained with other attributes or channels than the code has, or another text encoder.
+        RegistryError: a file is missing or damaged, or is not the one that was registered, or the student was trained
+            with other attributes or channels than the code has, or another text encoder.
     """
-    description = json.loads((folder / f"{weights}.json").read_text(encoding="utf-8"))
+    config_path, weights_path = folder / f"{weights}.json", folder / f"{weights}.safetensors"
+    where, remedy = f"Version {version} of {REGISTERED_MODEL}", "Restore the registry's files or train a new student."
+    try:
+        description = json.loads(config_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RegistryError(f"{where}: {config_path.name} cannot be read ({error}). {remedy}") from error
     for name, allowed in vocabulary().items():
         if description.get(name) != allowed:
             raise RegistryError(
@@ -109,9 +116,20 @@ def read_student(folder: Path, weights: Weights, version: int, texts: pl.DataFra
             f"{', '.join(others)}; vectors of different encoders mean nothing to each other. Choose the student's "
             "encoder again (POPULACE_EMBEDDING_MODEL), or train a new student."
         )
+    found = weights_digest(weights_path) if weights_path.is_file() else "no file"
+    if found != description.get("weights_sha256"):
+        raise RegistryError(
+            f"{where}: {weights_path.name} is not the file that was registered: found {found}, registered "
+            f"{description.get('weights_sha256')}. {remedy}"
+        )
     model = LSM(LSMConfig.from_dict(description["lsm"])).eval()
-    model.load_state_dict(load_file(folder / f"{weights}.safetensors"))
+    model.load_state_dict(load_file(weights_path))
     return model
+
+
+def weights_digest(path: Path) -> str:
+    """sha256 of a file of weights, by which a changed one is known before it is loaded."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def vocabulary() -> dict[str, object]:

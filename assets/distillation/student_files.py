@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from assets.distillation.distil import Distilled
 from assets.distillation.training_set import TrainingSet
-from assets.students import TEXT_ENCODER, vocabulary
+from assets.students import TEXT_ENCODER, vocabulary, weights_digest
 from assets.tensors import MODEL_ATTRIBUTES
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def write_artifacts(distilled: Distilled, card: str, folder: Path) -> dict[str, 
         state = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
         save_file(state, paths[f"{prefix}weights"])
         encoder = {TEXT_ENCODER: distilled.training_set.text_encoder}
-        description = {"lsm": trained.model.config.to_dict(), **vocabulary(), **encoder}
+        digest = {"weights_sha256": weights_digest(paths[f"{prefix}weights"])}
+        description = {"lsm": trained.model.config.to_dict(), **vocabulary(), **encoder, **digest}
         paths[f"{prefix}config"].write_text(json.dumps(description, indent=2), encoding="utf-8")
     paths["model_card"].write_text(card, encoding="utf-8")
     return {name: str(path) for name, path in paths.items()}

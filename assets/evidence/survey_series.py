@@ -101,7 +101,7 @@ def _case(
             continue
         score_O = np.linspace(1.0, -1.0, len(options))
         predicted_RO = _regression(answered, options, split, seed)
-        series.extend(_all_series(item, options, score_O, answered, predicted_RO, first_year))
+        series.extend(_all_series(item, options, score_O, answered, predicted_RO, first_year, refused))
     kept, short = split_series(series, split - first_year)
     moments = {year - first_year: str(year) for year in sorted(used["wave"].unique())}
     fitted = [step for step in moments if step <= split - first_year]
@@ -144,8 +144,12 @@ def _all_series(
     answered: pl.DataFrame,
     predicted_RO: np.ndarray | None,
     first_year: int,
+    refused: dict[str, str],
 ) -> list[Series]:
-    """Series of the whole and of every level of every attribute, waves with few respondents left out."""
+    """Series of the whole and of every level of every attribute, waves with few respondents left out.
+
+    Levels that have too few in every wave are noted in `refused`.
+    """
     weighted = answered.with_columns(
         *((pl.col("weight") * (pl.col("answer") == option)).alias(f"_held_{i}") for i, option in enumerate(options)),
         *(
@@ -174,7 +178,10 @@ def _all_series(
         for (value,), rows in cells.group_by("_level", maintain_order=True):
             size = float(rows["weight"].sum()) / total
             large = rows.filter(pl.col("num") >= MIN_RESPONDENTS)
+            segment = "all" if attribute == "all" else f"{attribute}={value}"
             if large.is_empty():
+                reason = f"suppressed: fewer than {MIN_RESPONDENTS} respondents in every wave"
+                refused[f"{item}/{segment}"] = reason
                 continue
             weight_T = large["weight"].to_numpy()
             held_TO = np.stack([large[f"_held_{i}"].to_numpy() for i in range(len(options))], axis=1)
@@ -185,7 +192,7 @@ def _all_series(
             made.append(
                 Series(
                     item=item,
-                    segment="all" if attribute == "all" else f"{attribute}={value}",
+                    segment=segment,
                     options=options,
                     score_O=score_O,
                     step_T=large["wave"].to_numpy().astype(np.int64) - first_year,

@@ -166,6 +166,15 @@ TABLE_PLOTS: dict[str, TablePlot] = {
     ),
     "survey_calibration": TablePlot(means("model", "value", where=pl.col("metric") == "tvd"), "model", "mean distance"),
     "benchmark_scores": TablePlot(counts("verdict"), "verdict", "published figures"),
+    "recorded_calibration": TablePlot(
+        means(
+            "model",
+            "value",
+            where=(pl.col("metric") == "tvd") & (pl.col("question_id") == "all") & (pl.col("reference") == "survey"),
+        ),
+        "model",
+        "mean total variation distance to the weighted survey",
+    ),
     "recorded_agreement": TablePlot(
         means("model", "value", where=(pl.col("metric") == "tvd") & (pl.col("question_id") == "all")),
         "model",
