@@ -58,6 +58,9 @@ def society_section(query: Query, context: ReportContext) -> Section:
         blocks.append(chart_block(query, sql_inputs.DEGREES, "Social ties per agent", charts.degree_distribution))
     if context.has("graph_statistics"):
         blocks.append(
+            table_block(query, sql_inputs.GRAPH_TARGETS, "Statistics of ties that have a target, and whether it is met")
+        )
+        blocks.append(
             table_block(
                 query, sql_inputs.GRAPH_STATISTICS, "Graph statistics, under random mixing and as published elsewhere"
             )

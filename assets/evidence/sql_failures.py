@@ -12,6 +12,7 @@ EVIDENCE_TABLES = (
     "survey_calibration",
     "dynamic_calibration",
     "benchmark_scores",
+    "graph_statistics",
     "behaviour_scores",
     "rectified_shares",
     "recorded_calibration",
@@ -103,6 +104,12 @@ def losing_rows(tables: tuple[str, ...]) -> str:
             "from data_quality results\n"
             "where not has_passed and recorded_at = (select max(recorded_at) from data_quality)"
         )
+    if "graph_statistics" in tables:
+        parts.append(
+            "select 'ties' as part, statistic || ', ' || tie_type as figure, value as ours,\n"
+            "       'falls short of ' || round(reference_value, 3) || ' ± ' || round(tolerance, 3) as verdict\n"
+            "from graph_statistics where is_met = false"
+        )
     if "benchmark_scores" in tables:
         parts.append(
             "select 'benchmarks' as part, benchmark || ', ' || slice as figure, value as ours,\n"
@@ -138,6 +145,11 @@ def standing_counts(tables: tuple[str, ...]) -> str:
         parts.append(
             "select 'data quality' as evidence, case when has_passed then 'beats' else 'loses to' end as verdict\n"
             "from data_quality where recorded_at = (select max(recorded_at) from data_quality)"
+        )
+    if "graph_statistics" in tables:
+        parts.append(
+            "select 'targets of ties' as evidence, case when is_met then 'beats' else 'loses to' end as verdict\n"
+            "from graph_statistics where is_met is not null"
         )
     if "benchmark_scores" in tables:
         parts.append(

@@ -62,6 +62,14 @@ select statistic, tie_type, value, chance_value, reference_value, reference_sour
 from graph_statistics order by statistic, tie_type
 """.strip()
 
+GRAPH_TARGETS = """
+select statistic, tie_type, value as ours, chance_value, reference_value as target, tolerance,
+       case when is_met is null then 'no tolerance declared' when is_met then 'met' else 'falls short' end as verdict,
+       case when is_fitted then 'ties were set to it: no evidence' when is_fitted is null then ''
+            else 'independent' end as standing, reference_source as source
+from graph_statistics where reference_value is not null order by is_fitted, statistic, tie_type
+""".strip()
+
 TRACES = """
 select scenario_id as scenario, question_id as question, count(distinct agent_id) as agents, count(*) as answers,
        count(*) filter (where draw > 0) as redraws,

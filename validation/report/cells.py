@@ -13,8 +13,12 @@ MISSING = "—"
 VERDICT = "verdict"
 """The column whose words are coloured."""
 
-BAD_WORDS = ("loses to", "falls short", "failed", "refused")
-GOOD_WORDS = ("met", "beats", "passed")
+BAD_WORDS = ("loses", "falls", "fails", "failed", "refused")
+GOOD_WORDS = ("met", "beats", "passed", "passes", "holds")
+
+
+ROUNDING = 1e-12
+"""Smaller numbers are what sums of fractions leave over, and are shown as zero."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def show_value(value: Any, kind: Format) -> Cell:
 
 
 def _number(value: float) -> str:
-    if value == 0:
+    if abs(value) < ROUNDING:
         return "0"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
