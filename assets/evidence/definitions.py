@@ -111,8 +111,8 @@ def recorded_calibration(
     students = {}
     if not recorded_answers.is_empty():
         students = {
-            "student": load_student(uri).model,
-            "student_no_graph": load_student(uri, weights="no_graph").model,
+            "student": load_student(uri, texts=recorded_questions).model,
+            "student_no_graph": load_student(uri, weights="no_graph", texts=recorded_questions).model,
         }
     said = student_answers(students, recorded_questions, asked, seed)
     scores = calibrate_recorded(recorded_answers, recorded_questions, survey_respondents, said, asked.height, seed)
