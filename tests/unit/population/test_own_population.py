@@ -24,6 +24,7 @@ from assets.population.surveys import load_respondents, surveys_to_load
 from assets.population.synthesis import make_population
 from assets.sources.catalogue import DataCatalogue
 from assets.sources.errors import CodebookError
+from orchestration.settings import PROJECT_ROOT
 from validation.contracts import CONTRACTS
 
 FILE = """\
@@ -198,6 +199,17 @@ def test_populations_of_the_mirror_meet_their_margins_to_the_person(data_mirror,
     made = make_population(plan_population(calibration.seed, calibration.frame, margins, 3_000, 11, second=second))
     compared = compare_with_margins(CONTRACTS["agents"].validate(made.agents), margins)
     assert (compared["found"] - compared["target"]).abs().max() < 1.0
+
+
+def test_the_documented_population_file_and_the_shipped_one_are_valid(tmp_path):
+    page = (PROJECT_ROOT / "docs" / "how-to" / "calibrate-a-population.md").read_text(encoding="utf-8")
+    path = tmp_path / "population.yaml"
+    path.write_text(page.split("```yaml\n")[1].split("```")[0])
+    file = read_population_file(path)
+    assert set(PopulationFile.model_fields) == file.model_fields_set
+    assert set(CalibrationEntry.model_fields) - file.calibration.model_fields_set == {"max_iterations"}
+    assert read_population_file() == PopulationFile()
+    assert read_population_file(seed_survey="town").seed_survey == "town"
 
 
 def test_every_codebook_that_ships_fits_its_file(data_mirror, tmp_path):
