@@ -79,4 +79,6 @@ def traces_section(query: Query, context: ReportContext) -> Section:
         blocks.append(
             table_block(query, sql_inputs.TRACES, "Answers by question; redraws measure the noise floor", shares)
         )
+    if context.has("scenarios"):
+        blocks.append(table_block(query, sql_inputs.ENCODERS, "What encoded the texts of events and questions"))
     return Section("Reasoning traces", tuple(blocks_or_warning(blocks, context, "reasoning_traces")))

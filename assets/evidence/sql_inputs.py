@@ -85,3 +85,8 @@ select teacher, model, count(*) as answers, sum(cached_tokens) / greatest(sum(pr
        avg(latency_ms) as mean_latency_ms, sum(cost_usd) as cost_usd
 from reasoning_traces group by teacher, model order by teacher, model
 """.strip()
+
+ENCODERS = """
+select text_encoder as encoder, max(len(text_embedding)) as numbers_per_text, count(*) as events_and_questions
+from scenarios group by text_encoder order by text_encoder
+""".strip()
