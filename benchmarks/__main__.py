@@ -21,10 +21,21 @@ from benchmarks.results import StoredRow, store
 from benchmarks.timing import Row
 
 NUM_THREADS = 2
-MODULES = ("raking", "population", "attention", "rollout", "delta_write", "traces")
+MODULES = ("raking", "population", "society", "attention", "rollout", "delta_write", "traces")
 """Benchmarks in the order in which they run: modules of this package with a function `measure`."""
 
-PACKAGES = ("torch", "numpy", "polars", "deltalake", "pandera", "ipfn", "torch-geometric")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "polars",
+    "deltalake",
+    "pandera",
+    "ipfn",
+    "igraph",
+    "networkx",
+    "numba",
+    "torch-geometric",
+)
 
 
 def main() -> int:

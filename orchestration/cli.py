@@ -22,6 +22,12 @@ teacher_app = typer.Typer(
 app.add_typer(teacher_app, name="teacher")
 traces_app = typer.Typer(help="What teachers are asked, what it costs, what they answered.", no_args_is_help=True)
 app.add_typer(traces_app, name="traces")
+population_app = typer.Typer(help="Plan and build populations larger than memory.", no_args_is_help=True)
+app.add_typer(population_app, name="population")
+society_app = typer.Typer(
+    help="Targets of the social graph, recorded networks, and fitting ties.", no_args_is_help=True
+)
+app.add_typer(society_app, name="society")
 
 OUR_PACKAGES = ("orchestration", "assets", "model", "validation")
 RecipeOption = Annotated[str | None, typer.Option("--recipe", help="smoke, laptop or full; default POPULACE_RECIPE.")]
@@ -183,6 +189,72 @@ def teacher_estimate() -> None:
     from orchestration.teacher_server import print_estimates
 
     print_estimates(settings, _console(stderr=False))
+
+
+AgentsOption = Annotated[int, typer.Option("--agents", min=1, help="Agents of the whole population.")]
+MemoryOption = Annotated[float, typer.Option("--memory-gb", min=1, help="Cap on the memory of the building process.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed; default that of the recipe.")]
+
+
+@population_app.command("plan")
+def population_plan(agents: AgentsOption = 151_000_000, memory_gb: MemoryOption = 8.0, seed: SeedOption = None) -> None:
+    """Say into which shards a population of this size falls, and what building it is expected to take."""
+    settings = _settings()
+    from orchestration.scale import make_plan, print_plan
+
+    print_plan(make_plan(settings, agents, seed)[0], memory_gb, _console(stderr=False))
+
+
+@population_app.command("build")
+def population_build(
+    agents: AgentsOption = 151_000_000,
+    states: Annotated[str | None, typer.Option(help="Postal codes joined by commas; default all states.")] = None,
+    memory_gb: MemoryOption = 8.0,
+    name: Annotated[
+        str, typer.Option(help="Folder under POPULACE_HOME/populations; a stopped build goes on.")
+    ] = "sharded",
+    seed: SeedOption = None,
+) -> None:
+    """Build agents and ties shard after shard under a memory cap, then check the margins of their union."""
+    settings = _settings()
+    from orchestration.scale import build, make_plan
+
+    plan, margins = make_plan(settings, agents, seed)
+    chosen = states.upper().split(",") if states else None
+    build(settings, plan, margins, chosen, memory_gb, name, _console(stderr=False))
+
+
+@society_app.command("targets")
+def society_targets() -> None:
+    """List what the graph has to be like, with sources, beside what the last run's graph is."""
+    settings = _settings()
+    from orchestration.scale import print_targets
+
+    print_targets(settings, _console(stderr=False))
+
+
+@society_app.command("recorded")
+def society_recorded(
+    measure: Annotated[bool, typer.Option(help="Measure the records of the data mirror anew.")] = False,
+    write: Annotated[bool, typer.Option(help="Measure, and keep the numbers for runs without a mirror.")] = False,
+) -> None:
+    """Show statistics of recorded contact and friendship networks."""
+    settings = _settings()
+    from orchestration.scale import print_recorded
+
+    print_recorded(settings, is_measured=measure, is_written=write, console=_console(stderr=False))
+
+
+@society_app.command("fit")
+def society_fit(
+    rounds: Annotated[int, typer.Option(min=1, help="Graphs to form on the way.")] = 15,
+    out: Annotated[Path | None, typer.Option(help="File for the rules; without it nothing is kept.")] = None,
+) -> None:
+    """Set the rules of tie formation so that the graph meets its targets."""
+    settings = _settings()
+    from orchestration.scale import fit
+
+    fit(settings, rounds, out, _console(stderr=False))
 
 
 @app.command()

@@ -82,7 +82,9 @@ MEASURED: tuple[Stage, ...] = (
     ),
     Stage("ties", "society", ("agents",), ("seed",)),
     Stage("media_sources", "society", ("agents",), ("seed",)),
-    Stage("graph_statistics", "society", ("agents", "ties")),
+    Stage("graph_statistics", "society", ("agents", "ties"), outside=("data",), other_code=SOURCES_CODE),
+    Stage("age_mixing", "society", ("agents", "ties"), outside=("data",), other_code=SOURCES_CODE),
+    Stage("recorded_networks", "society", ("graph_statistics",), outside=("data",), other_code=SOURCES_CODE),
     Stage("scenarios", "traces", outside=("scenarios", "encoder")),
     Stage("benchmark_scenarios", "traces", outside=("benchmarks", "encoder")),
     Stage(

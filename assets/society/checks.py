@@ -12,6 +12,8 @@ from validation.attributes import TIE_TYPES
 ties_contract = contract_check("ties")
 media_sources_contract = contract_check("media_sources")
 graph_statistics_contract = contract_check("graph_statistics")
+age_mixing_contract = contract_check("age_mixing")
+recorded_networks_contract = contract_check("recorded_networks")
 
 
 @dg.asset_check(

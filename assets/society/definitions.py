@@ -6,8 +6,12 @@ import altair as alt
 import dagster as dg
 import polars as pl
 
+from assets.society.mixing import age_mixing as measure_age_mixing
+from assets.society.recorded import beside_ours, recorded_numbers
 from assets.society.statistics import graph_statistics as measure_graph
+from assets.society.targets import missed
 from assets.society.ties import form_society
+from assets.sources.catalogue import open_catalogue
 from orchestration.partitions import RowChunks
 from orchestration.resources import Platform
 from orchestration.table_assets import plot, table_options, table_output
@@ -42,9 +46,32 @@ def society(platform: Platform, agents: pl.DataFrame) -> Iterator[dg.Output[RowC
 
 
 @dg.asset(
-    **table_options("graph_statistics", kinds=("scipy",)),
-    description="Degrees, clustering, homophily against chance and components, beside published figures.",
+    **table_options("graph_statistics", kinds=("scipy", "numba")),
+    description="Degrees, clustering, path length, components and homophily, beside chance and beside their targets.",
 )
-def graph_statistics(agents: pl.DataFrame, ties: pl.DataFrame) -> pl.DataFrame:
+def graph_statistics(platform: Platform, agents: pl.DataFrame, ties: pl.DataFrame) -> dg.Output[pl.DataFrame]:
     """Measures the graph."""
-    return measure_graph(agents, ties)
+    measured = measure_graph(agents, ties, recorded_numbers(open_catalogue(platform.settings))[0])
+    with_target = measured.filter(pl.col("reference_source").is_not_null())
+    return dg.Output(
+        measured, metadata={"num_targets": with_target.height, "num_targets_missed": missed(measured).height}
+    )
+
+
+@dg.asset(
+    **table_options("age_mixing", kinds=("numpy",)),
+    description="Of the ties of each age group, the share that goes to each, beside chance and recorded contacts.",
+)
+def age_mixing(platform: Platform, agents: pl.DataFrame, ties: pl.DataFrame) -> pl.DataFrame:
+    """Measures who is tied with whom by age."""
+    return measure_age_mixing(agents, ties, recorded_numbers(open_catalogue(platform.settings))[0])
+
+
+@dg.asset(
+    **table_options("recorded_networks", kinds=("scipy", "numba")),
+    description="Statistics of recorded contact and friendship networks beside those of the generated graph.",
+)
+def recorded_networks(platform: Platform, graph_statistics: pl.DataFrame) -> pl.DataFrame:
+    """Measures the records of the data mirror, or shows the numbers that are kept of them."""
+    recorded, origin = recorded_numbers(open_catalogue(platform.settings))
+    return beside_ours(recorded, graph_statistics, origin)

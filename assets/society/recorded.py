@@ -91,6 +91,41 @@ def is_at_hand(catalogue: DataCatalogue) -> bool:
     return all(catalogue.has(name) for name in (*names, "ego_facebook"))
 
 
+def recorded_numbers(catalogue: DataCatalogue) -> tuple[RecordedNetworks, str]:
+    """The numbers measured on the data mirror's records, or those that are kept where it is not at hand, and which."""
+    return (measure_recorded(catalogue), "mirror") if is_at_hand(catalogue) else (load_recorded(), "kept")
+
+
+def beside_ours(recorded: RecordedNetworks, statistics: pl.DataFrame, origin: str) -> pl.DataFrame:
+    """Rows of `recorded_networks`: every recorded statistic, and that of our social ties where it is the same one.
+
+    Args:
+        recorded: numbers measured on recorded networks.
+        statistics: rows of `graph_statistics`.
+        origin: mirror or kept.
+    """
+    social = statistics.filter(pl.col("tie_type") == "all_social")
+    ours = dict(social.select("statistic", "value").iter_rows())
+    chance = dict(social.select("statistic", "chance_value").iter_rows())
+    if ours.get("path_length") is not None and chance.get("path_length"):
+        ours["path_length_to_chance"] = ours["path_length"] / chance["path_length"]
+    rows = [
+        (entry["network"], name, float(value), ours.get(name), entry["num_people"], entry["source"], origin)
+        for entry in recorded.networks
+        for name, value in entry["statistics"].items()
+    ]
+    schema = {
+        "network": pl.String,
+        "statistic": pl.String,
+        "value": pl.Float64,
+        "our_value": pl.Float64,
+        "num_people": pl.Int64,
+        "source": pl.String,
+        "origin": pl.String,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
 def measure_recorded(catalogue: DataCatalogue) -> RecordedNetworks:
     """Measures every recorded network of the mirror.
 

@@ -8,7 +8,7 @@ threads; cost grows linearly with agents.
 Legend: N agents, P pairs (undirected), E directed ties.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -40,6 +40,9 @@ CLOSURE_WAVES = 4
 
 CLOSURE_CANDIDATES = 4
 """Ties of ties that an agent weighs up when it closes a triangle; few agents have many to choose from."""
+
+MOST_PARTNERS = 60
+"""Other areas that an area is tied with at most."""
 
 NUM_THREADS = 2
 """Areas formed at once. Their ties do not depend on it; memory does."""
@@ -254,7 +257,7 @@ def form_graph(
             pool.map(lambda area: form_area(parts[area], edges[area], area, num_areas, seed, config), range(num_areas))
         )
         incoming = [[pairs] for pairs in household_ties_across(people, edges, 0, config)]
-        across = plan_across([area.num_across for area in formed], np.diff(edges), config)
+        across = plan_across([area.num_across for area in formed], np.diff(edges), seed, config)
         pairs_of_areas = pool.map(
             lambda plan: form_across(
                 (parts[plan[0]], formed[plan[0]].lotteries),
@@ -266,12 +269,22 @@ def form_graph(
             across,
         )
         for (first, second, _), pairs in zip(across, pairs_of_areas, strict=True):
-            incoming[first].append(_toward(pairs, edges[second], is_own=True))
-            incoming[second].append(_toward(pairs, edges[first], is_own=False))
+            incoming[first].append(toward(pairs, edges[second], is_own=True))
+            incoming[second].append(toward(pairs, edges[first], is_own=False))
     for area, (begin, end) in enumerate(bounds):
         low, high = np.searchsorted(media[0], [begin, end])
         followers = (media[0][low:high] - begin, media[1][low:high])
         yield to_area_ties(begin, end - begin, formed[area].pairs, incoming[area], followers)
+
+
+def lotteries_of(people: People, area: int, seed: int, config: TieConfig) -> dict[str, Lottery]:
+    """Who is drawn in an area, per rule: the same whenever it is asked for."""
+    key = (seed, TIES_STREAM, area)
+    sociability_N = sociability(len(people), config, np.random.SeedSequence((*key, 0)))
+    return {
+        name: lottery_of(people, rule, sociability_N, np.random.SeedSequence((*key, 1, number)))
+        for number, (name, rule) in enumerate(config.rules.items())
+    }
 
 
 def form_area(people: People, first: int, area: int, num_areas: int, seed: int, config: TieConfig) -> FormedArea:
@@ -286,8 +299,7 @@ def form_area(people: People, first: int, area: int, num_areas: int, seed: int, 
         config: sizes and preferences.
     """
     num_agents = len(people)
-    seeds = np.random.SeedSequence((seed, TIES_STREAM, area)).spawn(1 + len(config.rules))
-    sociability_N = sociability(num_agents, config, seeds[0])
+    lotteries = lotteries_of(people, area, seed, config)
     home = household_pairs(people.household_N)
     targets = {
         name: _rounded(first + num_agents, rule.mean_degree) - _rounded(first, rule.mean_degree)
@@ -302,12 +314,11 @@ def form_area(people: People, first: int, area: int, num_areas: int, seed: int, 
     strength_P[: len(home)] = first_rule.strengths(
         low_P[: len(home)], high_P[: len(home)], people, people, config.household_strength_range
     )
-    num_pairs, lotteries, num_across = len(home), {}, {}
-    for (name, rule), stream in zip(config.rules.items(), seeds[1:], strict=True):
+    num_pairs, num_across = len(home), {}
+    for number, (name, rule) in enumerate(config.rules.items()):
         weighing, begin = Weighing.of(rule), num_pairs
-        order_seeds, draw_seeds = stream.spawn(2)
-        lottery = lotteries[name] = lottery_of(people, rule, sociability_N, order_seeds)
-        state = draw_seeds.generate_state(1, np.uint64)
+        lottery = lotteries[name]
+        state = np.random.SeedSequence((seed, TIES_STREAM, area, 2, number)).generate_state(1, np.uint64)
         ends = (people.code_N, people.age_N, people.household_N, *weighing.choice, table, low_P, high_P)
 
         def choose(wanted: int, num_pairs: int, circle_share: float, lottery=lottery, state=state, ends=ends) -> int:
@@ -341,12 +352,22 @@ AcrossPlan = tuple[int, int, dict[str, int]]
 
 
 def plan_across(
-    num_across: list[Mapping[str, int]], num_agents_by_area: np.ndarray, config: TieConfig
+    num_across: Sequence[Mapping[str, int]], num_agents_by_area: np.ndarray, seed: int, config: TieConfig
 ) -> list[AcrossPlan]:
-    """How many ties of each type each pair of areas forms: in proportion to the agents of both, in whole ties."""
-    first, second = np.triu_indices(len(num_across), 1)
-    if not len(first):
+    """How many ties of each type each pair of areas forms: in proportion to the agents of both, in whole ties.
+
+    With many areas each is tied with MOST_PARTNERS others, its nearest on a ring in random order, so that cost stays
+    linear in agents.
+    """
+    num_areas = len(num_across)
+    if num_areas < 2:
         return []
+    ring = np.random.default_rng(np.random.SeedSequence((seed, TIES_STREAM, num_areas, 4))).permutation(num_areas)
+    steps = np.arange(1, min(MOST_PARTNERS, num_areas - 1) // 2 + 1 if num_areas > MOST_PARTNERS else num_areas)
+    ends = np.sort(
+        [(ring[place], ring[(place + step) % num_areas]) for place in range(num_areas) for step in steps], axis=1
+    )
+    first, second = np.unique(ends, axis=0).T
     weight = num_agents_by_area[first].astype(np.float64) * num_agents_by_area[second]
     counts = {}
     for name in config.rules:
@@ -373,7 +394,7 @@ def form_across(
     own_P, other_P = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
     type_P, strength_P = np.zeros(capacity, np.uint8), np.empty(capacity, np.float32)
     table = np.full(1 << max(4, int(np.ceil(np.log2(max(capacity, 1) * 1.7)))), kernels.EMPTY)
-    state = np.random.SeedSequence((seed, TIES_STREAM, first, second)).generate_state(1, np.uint64)
+    state = np.random.SeedSequence((seed, TIES_STREAM, first, second, 3, 0)).generate_state(1, np.uint64)
     num_pairs = 0
     for name, rule in config.rules.items():
         weighing, begin = Weighing.of(rule), num_pairs
@@ -423,7 +444,7 @@ def _rounded(num_agents: int, mean_degree: float) -> int:
     return round(num_agents * mean_degree / 2)
 
 
-def _toward(pairs: Pairs, first_of_other: int, *, is_own: bool) -> Pairs:
+def toward(pairs: Pairs, first_of_other: int, *, is_own: bool) -> Pairs:
     """Pairs of two areas as one of them sees them: own position, and position of the other in the population."""
     own_P, other_P = (pairs.own_P, pairs.other_P) if is_own else (pairs.other_P, pairs.own_P)
     return Pairs(own_P, (other_P + np.int32(first_of_other)).astype(np.int32), pairs.type_P, pairs.strength_P)

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from validation.attributes import TIE_TYPES
+from validation.attributes import AGE_GROUP_BOUNDS, TIE_TYPES
 from validation.contracts.table import FRACTION, NOT_NEGATIVE, POSITIVE, TableContract, column, one_of
 
 TIES = TableContract(
@@ -53,4 +53,43 @@ GRAPH_STATISTICS = TableContract(
     key=("statistic", "tie_type"),
 )
 
-CONTRACTS = (TIES, MEDIA_SOURCES, GRAPH_STATISTICS)
+AGE_MIXING = TableContract(
+    name="age_mixing",
+    group="society",
+    row="tie type × age group × age group of the other end",
+    columns={
+        "tie_type": column(pl.String, "tie type, or all_social for the social ties together"),
+        "age_group": column(pl.String, "age group of the agent that hears", one_of(tuple(AGE_GROUP_BOUNDS))),
+        "alter_age_group": column(pl.String, "age group of the agent that is heard", one_of(tuple(AGE_GROUP_BOUNDS))),
+        "share": column(pl.Float64, "share of the age group's ties that go there", FRACTION, nullable=True),
+        "chance_share": column(pl.Float64, "share under random mixing of tie ends", FRACTION, nullable=True),
+        "recorded_share": column(
+            pl.Float64, "share if people mixed by age as in recorded contacts", FRACTION, nullable=True
+        ),
+    },
+    key=("tie_type", "age_group", "alter_age_group"),
+)
+
+RECORDED_NETWORKS = TableContract(
+    name="recorded_networks",
+    group="society",
+    row="recorded network × statistic",
+    columns={
+        "network": column(pl.String, "recorded contact or friendship data"),
+        "statistic": column(pl.String, "as in graph_statistics; an ending names where contacts were met"),
+        "value": column(pl.Float64, "value measured on the records"),
+        "our_value": column(
+            pl.Float64, "value of our social ties together, where it is the same statistic", nullable=True
+        ),
+        "num_people": column(pl.Int64, "people in the network", POSITIVE),
+        "source": column(pl.String, "who recorded it"),
+        "origin": column(
+            pl.String,
+            "mirror: measured in this run; kept: numbers of an earlier measurement",
+            one_of(("mirror", "kept")),
+        ),
+    },
+    key=("network", "statistic"),
+)
+
+CONTRACTS = (TIES, MEDIA_SOURCES, GRAPH_STATISTICS, AGE_MIXING, RECORDED_NETWORKS)

@@ -92,6 +92,18 @@ TABLE_PLOTS: dict[str, TablePlot] = {
         "share of ties whose ends have the same level",
         "bar",
     ),
+    "age_mixing": TablePlot(
+        means("age_group", "share", where=pl.col("tie_type") == "all_social", series="alter_age_group"),
+        "age group of the listener",
+        "share of its ties by age group of the speaker",
+        "bar",
+    ),
+    "recorded_networks": TablePlot(
+        means("statistic", "value", where=pl.col("statistic").is_in(["clustering", "transitivity"]), series="network"),
+        "statistic",
+        "value on the recorded network",
+        "bar",
+    ),
     "scenarios": TablePlot(counts("scenario_id"), "scenario", "questions, events and triggers"),
     "benchmark_scenarios": TablePlot(counts("scenario_id"), "scenario", "questions and events"),
     "elicitation_plan": TablePlot(

@@ -1,0 +1,312 @@
+"""Builds a population of any size shard by shard: agents and ties of one state, or part of one, after another.
+
+Three passes, each with one or two shards in memory: agents and the ties within a shard; ties between shards; then both
+together as rows. Everything lies in one folder, agents and ties as Delta tables partitioned by state and block. A pass
+that is done for a shard is not done again, so a build that was stopped goes on where it was.
+
+    ShardError   the folder holds another population, or a shard does not fit under the memory cap
+
+Legend: N agents of a shard, P pairs.
+"""
+
+import json
+import resource
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from deltalake import DeltaTable, write_deltalake
+
+from assets.population.shards import PopulationPlan, Shard, synthesise_shard
+from assets.society.areas import Lottery, People
+from assets.society.media import form_media
+from assets.society.tie_config import TieConfig, load_tie_config
+from assets.society.ties import (
+    Pairs,
+    form_across,
+    form_area,
+    lotteries_of,
+    plan_across,
+    to_area_ties,
+    toward,
+)
+from validation.contracts import CONTRACTS
+
+PAIR = np.dtype([("own", "<i4"), ("other", "<i4"), ("type", "u1"), ("strength", "<f4")])
+
+GB_FIXED, GB_PER_MILLION_AGENTS = 0.7, 1.2
+"""Peak memory of a shard's process: of interpreter, libraries and plan, and per million agents of the shard. Measured
+on the shards of a build on a shared two-core machine, rounded up."""
+
+DISK_BYTES_PER_AGENT = 190
+"""Of the two tables and the files between passes, as measured there."""
+
+
+class ShardError(RuntimeError):
+    """A sharded build cannot go on; the message names folder or shard, what was found and the next step."""
+
+
+@dataclass(frozen=True)
+class BuiltShard:
+    """What building a shard took: seconds of all passes, and the highest memory of the process so far, in GB."""
+
+    name: str
+    num_agents: int
+    num_households: int
+    num_ties: int
+    seconds: float
+    peak_memory_gb: float
+
+
+def expected_memory_gb(plan: PopulationPlan) -> float:
+    """Peak memory that building the plan's largest shard takes, by the figures above."""
+    return GB_FIXED + GB_PER_MILLION_AGENTS * max(shard.num_agents for shard in plan.shards) / 1e6
+
+
+def build_shards(
+    plan: PopulationPlan, folder: Path, *, states: Iterable[str] | None = None, memory_gb: float = 8.0
+) -> Iterator[BuiltShard]:
+    """Builds shards one after another in a process of its own, whose address space is capped.
+
+    Args:
+        plan: of the whole population; ids of agents are those of the whole, whatever is built.
+        folder: where everything is kept.
+        states: of which shards are built, and tied with one another; all when left out.
+        memory_gb: cap on the process, in units of 2**30 bytes.
+
+    Yields:
+        One entry per shard, in the order in which they were finished.
+
+    Raises:
+        ShardError: the folder holds another population, a state has no shard, or the cap is too low.
+    """
+    chosen = _chosen(plan, states)
+    config = load_tie_config()
+    _claim(plan, chosen, config, folder)
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_cap, initargs=(memory_gb,))
+    seconds = dict.fromkeys(range(len(chosen)), 0.0)
+    formed: list[dict[str, int]] = []
+    try:
+        with pool:
+            for place, shard in enumerate(chosen):
+                counts, took, _ = pool.submit(_make, plan, shard, place, len(chosen), folder, config).result()
+                formed.append(counts)
+                seconds[place] += took
+            sizes = np.array([shard.num_agents for shard in chosen])
+            across = plan_across(formed, sizes, plan.seed, config)
+            firsts = [shard.first_agent_id for shard in chosen]
+            for place in range(len(chosen)):
+                mine = [entry for entry in across if entry[0] == place]
+                took = pool.submit(_tie_across, mine, place, firsts, folder, plan.seed, config).result()
+                seconds[place] += took
+            for place, shard in enumerate(chosen):
+                num_ties, took, peak = pool.submit(_finish, shard, place, folder).result()
+                yield BuiltShard(
+                    shard.name, shard.num_agents, shard.num_households, num_ties, seconds[place] + took, peak
+                )
+    except (MemoryError, BrokenProcessPool) as error:
+        raise ShardError(
+            f"A shard did not fit under the cap of {memory_gb:g} GB; the largest has "
+            f"{max(shard.num_agents for shard in chosen):,} agents and is expected to take "
+            f"{expected_memory_gb(plan):.1f} GB. What is finished stays in {folder}. Raise --memory-gb and run again."
+        ) from error
+
+
+def union_margins(
+    folder: Path, plan: PopulationPlan, margins: pl.DataFrame, states: Iterable[str] | None
+) -> pl.DataFrame:
+    """Agents of the built shards per margin level, beside the plan and, where all shards are built, beside the total.
+
+    Args:
+        folder: of the build.
+        plan: of the whole population.
+        margins: rows of `population_margins`.
+        states: that were built; all when left out.
+
+    Returns:
+        Columns margin, level, num_agents, planned and target; the latter null where only some states were built, and
+        planned null for attributes that some donors left open.
+    """
+    chosen = {shard.state for shard in _chosen(plan, states)}
+    is_whole = chosen == {shard.state for shard in plan.shards}
+    agents = pl.scan_delta(str(folder / "agents"))
+    frames = []
+    for (margin,), levels in margins.filter(pl.col("geography") == "US").group_by("margin", maintain_order=True):
+        names = str(margin).split("*")
+        built = agents.group_by(names).agg(num_agents=pl.len().cast(pl.Int64)).collect()
+        found = built.select(level=pl.concat_str(names, separator="*"), num_agents="num_agents")
+        joined = levels.select("margin", "level", "share").join(found, on="level", how="left")
+        target = pl.col("share") / pl.col("share").sum() * plan.num_agents
+        is_open = any(plan.donors[name].has_nulls() for name in names)
+        planned = (
+            plan.counts_by(tuple(dict.fromkeys((*names, "state"))))
+            .filter(pl.col("state").is_in(list(chosen)))
+            .group_by(names)
+            .agg(planned=pl.sum("num_agents").cast(pl.Int64))
+            .select(level=pl.concat_str(names, separator="*"), planned=pl.lit(None, pl.Int64) if is_open else "planned")
+        )
+        frames.append(
+            joined.join(planned, on="level", how="left").select(
+                "margin",
+                "level",
+                pl.col("num_agents").fill_null(0),
+                pl.lit(None, pl.Int64).alias("planned") if is_open else pl.col("planned").fill_null(0),
+                (target if is_whole else pl.lit(None, pl.Float64)).alias("target"),
+            )
+        )
+    return pl.concat(frames)
+
+
+def _chosen(plan: PopulationPlan, states: Iterable[str] | None) -> list[Shard]:
+    known = {shard.state for shard in plan.shards}
+    wanted = known if states is None else set(states)
+    if not wanted or wanted - known:
+        raise ShardError(
+            f"No shard of {', '.join(sorted(wanted - known)) or 'any state'}. States: {', '.join(sorted(known))}. "
+            "Choose among them with --states."
+        )
+    return [shard for shard in plan.shards if shard.state in wanted]
+
+
+def _claim(plan: PopulationPlan, chosen: list[Shard], config: TieConfig, folder: Path) -> None:
+    """Marks the folder as that of this population, refusing another's."""
+    weights = sha256(plan.count_U.tobytes() + plan.donor_U.tobytes()).hexdigest()
+    identity = {
+        "num_agents": plan.num_agents,
+        "seed": plan.seed,
+        "shards": [shard.name for shard in chosen],
+        "donors": weights,
+        "tie_rules": sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest(),
+    }
+    mark = folder / "population.json"
+    if mark.exists() and json.loads(mark.read_text(encoding="utf-8")) != identity:
+        raise ShardError(
+            f"{folder} holds another population: {mark.name} differs in number of agents, seed, states, donors or tie "
+            "rules. Nothing was changed. Choose another --name, or remove the folder."
+        )
+    (folder / "between").mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps(identity), encoding="utf-8")
+
+
+def _cap(memory_gb: float) -> None:
+    limit = int(memory_gb * 2**30)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _make(
+    plan: PopulationPlan, shard: Shard, place: int, num_shards: int, folder: Path, config: TieConfig
+) -> tuple[dict[str, int], float, float]:
+    """First pass: the agents, and the ties among them."""
+    start, kept, done = time.perf_counter(), _kept(folder, place), _kept(folder, place).with_suffix(".json")
+    if not done.exists():
+        agents = synthesise_shard(plan, shard)
+        first = pl.lit(shard.first_agent_id)
+        CONTRACTS["agents"].validate(agents.with_columns(pl.col("agent_id") - first))
+        _write(folder / "agents", agents, shard)
+        people = People.of(agents)
+        area = form_area(people, shard.first_agent_id, place, num_shards, plan.seed, config)
+        _, media = form_media(agents, _media_seed(plan.seed, shard))
+        pairs = area.pairs
+        np.savez(
+            kept,
+            **{name: getattr(people, name) for name in ("code_N", "age_N", "household_N")},
+            **{name: getattr(pairs, name) for name in ("own_P", "other_P", "type_P", "strength_P")},
+            follower=media["dst"].to_numpy() - shard.first_agent_id,
+            source=media["src"].to_numpy(),
+        )
+        done.write_text(json.dumps(dict(area.num_across)), encoding="utf-8")
+    return json.loads(done.read_text(encoding="utf-8")), time.perf_counter() - start, _peak_gb()
+
+
+def _tie_across(
+    plans: list[tuple[int, int, dict[str, int]]],
+    place: int,
+    firsts: list[int],
+    folder: Path,
+    seed: int,
+    config: TieConfig,
+) -> float:
+    """Second pass: ties of a shard with every later one that it is tied with."""
+    start, done = time.perf_counter(), folder / "between" / f"{place}.across"
+    if done.exists() or not plans:
+        return 0.0
+    own = _load_people(folder, place, seed, config)
+    kept = []
+    for entry in plans:
+        second = entry[1]
+        pairs = form_across(own, _load_people(folder, second, seed, config), entry, seed, config)
+        kept.append(toward(pairs, firsts[second], is_own=True))
+        _keep(folder, second, place, toward(pairs, firsts[place], is_own=False))
+    _keep(folder, place, place, Pairs(*(np.concatenate(columns) for columns in zip(*map(_columns, kept), strict=True))))
+    done.touch()
+    return time.perf_counter() - start
+
+
+def _finish(shard: Shard, place: int, folder: Path) -> tuple[int, float, float]:
+    """Third pass: all ties that the shard's agents hear along, as rows."""
+    start = time.perf_counter()
+    with np.load(_kept(folder, place)) as kept:
+        pairs = Pairs(*(kept[name] for name in ("own_P", "other_P", "type_P", "strength_P")))
+        followers = kept["follower"], kept["source"]
+    incoming = [_read(path) for path in sorted((folder / "between").glob(f"{place}-from-*.pairs"))]
+    incoming = incoming or [Pairs(*(np.empty(0, kind) for kind in (np.int32, np.int32, np.uint8, np.float32)))]
+    ties = to_area_ties(shard.first_agent_id, shard.num_agents, pairs, incoming, followers).rows()
+    _write(folder / "ties", CONTRACTS["ties"].validate(ties), shard)
+    return ties.height, time.perf_counter() - start, _peak_gb()
+
+
+def _write(table: Path, rows: pl.DataFrame, shard: Shard) -> None:
+    """Replaces the shard's partition of a Delta table by one commit."""
+    is_there = DeltaTable.is_deltatable(str(table))
+    partition = [pl.lit(shard.state).alias("shard_state"), pl.lit(shard.block, pl.Int32).alias("block")]
+    write_deltalake(
+        str(table),
+        rows.with_columns(partition).to_arrow(),
+        mode="overwrite",
+        partition_by=["shard_state", "block"],
+        predicate=f"shard_state = '{shard.state}' AND block = {shard.block}" if is_there else None,
+    )
+
+
+def _kept(folder: Path, place: int) -> Path:
+    return folder / "between" / f"{place}.npz"
+
+
+def _load_people(folder: Path, place: int, seed: int, config: TieConfig) -> tuple[People, dict[str, Lottery]]:
+    with np.load(_kept(folder, place)) as kept:
+        people = People(*(kept[name] for name in ("code_N", "age_N", "household_N")))
+    return people, lotteries_of(people, place, seed, config)
+
+
+def _keep(folder: Path, of: int, by: int, pairs: Pairs) -> None:
+    """Keeps the ties that shard `of` has with other shards, as the pass of shard `by` formed them."""
+    rows = np.empty(len(pairs.own_P), PAIR)
+    for name, column in zip(PAIR.names or (), _columns(pairs), strict=True):
+        rows[name] = column
+    rows.tofile(folder / "between" / f"{of}-from-{by}.pairs")
+
+
+def _columns(pairs: Pairs) -> tuple[np.ndarray, ...]:
+    return pairs.own_P, pairs.other_P, pairs.type_P, pairs.strength_P
+
+
+def _read(path: Path) -> Pairs:
+    rows = np.fromfile(path, PAIR)
+    return Pairs(*(np.ascontiguousarray(rows[name]) for name in PAIR.names or ()))
+
+
+def _media_seed(seed: int, shard: Shard) -> int:
+    """A seed per shard for who follows which source."""
+    return int(np.random.SeedSequence((seed, shard.first_agent_id)).generate_state(1)[0])
