@@ -141,7 +141,7 @@ def rollout(
         counted_N: bool, agents whose answers count towards triggers; None for all.
         agents_per_block: agents computed together, to bound memory.
         is_checkpointed: with gradient, keep the state of each timestep alone and compute the rest again on the way
-            back: memory of one timestep instead of all, for about a third more time.
+            back: memory of one timestep instead of all, for up to 1.8 times the time.
         after: where an earlier rollout of the same inputs was left; None for the beginning.
         peers: the other parts of a society of which these agents are one; None where they are all.
 
