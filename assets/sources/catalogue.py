@@ -161,7 +161,9 @@ class DataCatalogue:
             path = self.user_dir / f"{name}.csv"
             if entry is not None or not path.is_file():
                 return None
-            return ResolvedSource(Source(name, "margins", name, *["not stated"] * 3), "user", path, _sha256(path))
+            said = "not stated"
+            unnamed = Source(name, "margins", name, owner=said, licence=said, citation=said)
+            return ResolvedSource(unnamed, "user", path, _sha256(path))
         codebook = load_codebook(description)
         spec = codebook.spec
         source = Source(
