@@ -49,7 +49,7 @@ RECIPES: dict[str, Recipe] = {
             num_draws=5,
             training_epochs=20,
             num_members=1,
-            num_ablations=1,
+            num_ablations=0,
             num_item_splits=1,
         ),
         Recipe(

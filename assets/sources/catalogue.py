@@ -283,12 +283,12 @@ def _read_statistics_file(path: Path, content: bytes) -> pl.DataFrame:
         copy.write(content)
         copy.flush()
         try:
-            frame, _ = STATISTICS_READERS[path.suffix](copy.name, output_format="polars")
+            columns, _ = STATISTICS_READERS[path.suffix](copy.name, output_format="dict")
         except pyreadstat.ReadstatError as error:
             raise CatalogueError(
                 f"{path} cannot be read as a {path.suffix} file ({error}). Save it again, or as .csv or .parquet."
             ) from error
-    return frame
+    return pl.DataFrame(columns)
 
 
 def _sha256(path: Path) -> str:

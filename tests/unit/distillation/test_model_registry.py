@@ -31,8 +31,12 @@ def _register(distilled: Distilled, tracking_uri: str, home: Path) -> Registered
         "recipe": {"name": "test", "training_epochs": 40},
         "data_versions": {"agents": 2, "reasoning_traces": 5},
     }
-    with training_run(tracking_uri, (home / "artifacts").as_uri(), **facts) as run_id:
-        return register_student(distilled, run_id, tracking_uri=tracking_uri, **facts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "assets.distillation.registry.SECONDS_BETWEEN_SYSTEM_METRICS", 0.1
+        )  # the run lasts a second or two
+        with training_run(tracking_uri, (home / "artifacts").as_uri(), **facts) as run_id:
+            return register_student(distilled, run_id, tracking_uri=tracking_uri, **facts)
 
 
 @pytest.fixture(scope="module")

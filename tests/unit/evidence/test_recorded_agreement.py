@@ -164,7 +164,7 @@ def test_too_few_people_and_no_recording_give_no_figure() -> None:
     assert recorded_agreement(few.clear(), questions(), respondents(human), seed=1).is_empty()
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(wrong=st.integers(0, NUM_PEOPLE))
 def test_wrong_answers_bound_the_distance(wrong: int) -> None:
     human = human_answers()[:NUM_PEOPLE]
