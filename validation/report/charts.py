@@ -246,7 +246,7 @@ def finished(chart: alt.LayerChart | alt.FacetChart | alt.Chart, *, height: int 
         chart.properties(width="container", height=height)
         .configure(font=FONT, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
         .configure_axis(labelFontSize=11, titleFontSize=12, titleFontWeight="normal", labelLimit=260)
-        .configure_legend(labelFontSize=11, titleFontSize=11, orient="bottom", columns=4, symbolOpacity=1)
+        .configure_legend(labelFontSize=11, titleFontSize=11, orient="bottom", columns=3, symbolOpacity=1)
         .configure_view(strokeWidth=0)
     )
     specification = styled.to_dict()
