@@ -4,7 +4,7 @@ from assets.evidence import sql_inputs
 from assets.evidence.report_blocks import blocks_or_warning, shown_as
 from assets.evidence.report_context import ReportContext
 from assets.evidence.report_population import population_quality_blocks
-from validation.report import Block, Query, Section, chart_block, charts, table_block
+from validation.report import Block, Query, Section, chart_block, charts, network_charts, table_block
 
 
 def scenarios_section(query: Query, context: ReportContext) -> Section:
@@ -56,6 +56,30 @@ def society_section(query: Query, context: ReportContext) -> Section:
     blocks: list[Block] = []
     if context.has("agents", "ties"):
         blocks.append(chart_block(query, sql_inputs.DEGREES, "Social ties per agent", charts.degree_distribution))
+    if context.has("agents", "ties", "recorded_networks"):
+        blocks.append(
+            chart_block(
+                query,
+                sql_inputs.DEGREE_TAIL,
+                "Tail of degrees, beside quantiles of recorded networks",
+                network_charts.degree_tail,
+            )
+        )
+    if context.has("age_mixing"):
+        blocks.append(
+            chart_block(
+                query,
+                sql_inputs.AGE_MIXING,
+                "Mixing by age: agents, chance and recorded contacts side by side in each cell",
+                network_charts.age_mixing_matrix,
+            )
+        )
+    if context.has("graph_statistics"):
+        blocks.append(
+            chart_block(query, sql_inputs.HOMOPHILY, "Homophily beside chance", network_charts.homophily_dots)
+        )
+    if context.has("recorded_networks"):
+        blocks.append(table_block(query, sql_inputs.RECORDED_NETWORKS, "Recorded networks beside the ties of this run"))
     if context.has("graph_statistics"):
         blocks.append(
             table_block(query, sql_inputs.GRAPH_TARGETS, "Statistics of ties that have a target, and whether it is met")

@@ -57,6 +57,41 @@ select degree, count(*) / sum(count(*)) over () as share, count(*) as agents
 from degrees group by degree order by degree
 """.strip()
 
+DEGREE_TAIL = """
+with degrees as (
+  select agents.agent_id, count(distinct neighbours.src) as degree
+  from agents left join (select src, dst from ties where tie_type <> 'media') neighbours
+    on neighbours.dst = agents.agent_id
+  group by agents.agent_id
+), steps as (select degree, count(*) / sum(count(*)) over () as share from degrees group by degree)
+select 'agents' as network, degree::double as degree,
+       least(1.0, sum(share) over (order by degree desc)) as share_at_least
+from steps where degree > 0
+union all
+select network, value, case statistic when 'degree_p50' then 0.5 when 'degree_p95' then 0.05 else 0.01 end
+from recorded_networks where statistic in ('degree_p50', 'degree_p95', 'degree_p99') and value > 0
+order by network, degree
+""".strip()
+
+HOMOPHILY = """
+select replace(statistic, 'homophily_', '') as attribute, tie_type, value, chance_value
+from graph_statistics where statistic like 'homophily_%' and value is not null order by attribute, tie_type
+""".strip()
+
+AGE_MIXING = """
+unpivot (
+  select age_group, alter_age_group, share as agents, chance_share as chance, recorded_share as recorded
+  from age_mixing where tie_type = 'all_social'
+) on agents, chance, recorded into name network value share
+order by age_group, alter_age_group, network
+""".strip()
+
+RECORDED_NETWORKS = """
+select network, statistic, value as recorded, our_value as ours, num_people as people,
+       case origin when 'kept' then 'kept figures' else origin end as origin, source
+from recorded_networks order by network, statistic
+""".strip()
+
 GRAPH_STATISTICS = """
 select statistic, tie_type, value, chance_value, reference_value, reference_source as reference
 from graph_statistics order by statistic, tie_type

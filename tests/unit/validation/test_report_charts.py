@@ -2,7 +2,7 @@ import altair as alt
 import polars as pl
 import pytest
 
-from validation.report import charts
+from validation.report import charts, network_charts
 
 FRAMES = {
     charts.share_trajectories: pl.DataFrame(
@@ -35,6 +35,20 @@ FRAMES = {
             "lower": [0.09, 0.2],
             "upper": [0.11, 0.2],
             "noise_floor": 0.05,
+        }
+    ),
+    network_charts.degree_tail: pl.DataFrame(
+        {"network": ["agents", "agents", "village"], "degree": [1.0, 9.0, 5.0], "share_at_least": [0.9, 0.1, 0.5]}
+    ),
+    network_charts.homophily_dots: pl.DataFrame(
+        {"attribute": ["sex"], "tie_type": ["friend"], "value": [0.6], "chance_value": [0.5]}
+    ),
+    network_charts.age_mixing_matrix: pl.DataFrame(
+        {
+            "network": ["agents", "chance"],
+            "age_group": ["18-29"] * 2,
+            "alter_age_group": ["70+"] * 2,
+            "share": [0.1, 0.2],
         }
     ),
     charts.degree_distribution: pl.DataFrame({"degree": [3, 4], "share": [0.5, 0.5]}),
