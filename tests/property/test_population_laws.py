@@ -51,7 +51,7 @@ def populations(draw):
 
 
 @given(populations())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_same_seed_same_agents(population):
     first = synthesise_agents(*population)
     assert_frame_equal(first, synthesise_agents(*population))
@@ -104,7 +104,7 @@ def test_grouping_into_households_loses_and_invents_nobody(seed, num_people):
 
 
 @given(populations(), st.integers(0, 2**32 - 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_shards_made_in_any_order_are_the_population(population, order_seed):
     plan = plan_population(*population)
     order = np.random.default_rng(order_seed).permutation(len(plan.shards))
