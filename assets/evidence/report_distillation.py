@@ -28,12 +28,12 @@ from ablations order by metric desc, difference desc
 """.strip()
 
 READOUT = """
-select "group" as asked, metric, model, value, lower, upper, noise_floor, student_minus_model, difference_lower,
+select r.group as asked, metric, model, value, lower, upper, noise_floor, student_minus_model, difference_lower,
        difference_upper, num_questions as questions, num_personas as personas,
        case when model = 'lsm' then '' when difference_upper < 0 then 'student better'
             when difference_lower > 0 then 'student worse' else 'no difference beyond chance' end as verdict
-from recorded_readout
-order by case "group" when 'unseen_personas' then 0 when 'unseen_items' then 1 else 2 end, metric desc, value
+from recorded_readout r
+order by case r.group when 'unseen_personas' then 0 when 'unseen_items' then 1 else 2 end, metric desc, value
 """.strip()
 
 
