@@ -25,7 +25,7 @@ from assets.evidence.teacher_agreement import teacher_agreement as agree_with_te
 from assets.sources.catalogue import open_catalogue
 from assets.students import load_student
 from orchestration.freshness import STAGE_BY_ASSET, code_digest
-from orchestration.query import run_query
+from orchestration.query import QuerySession
 from orchestration.resources import ModelRegistry, Platform
 from orchestration.table_assets import OWNERS, plot, table_options, table_output
 from validation.contracts import CONTRACTS
@@ -321,7 +321,8 @@ def validation_report(context: dg.AssetExecutionContext, platform: Platform) -> 
     """Builds the page from queries over the stored tables and puts it beside those of earlier runs."""
     settings, store = platform.settings, platform.store
     report_context = read_context(settings, platform.recipe, context.run_id)
-    page = build_report(lambda sql: run_query(store, sql), report_context)
+    with QuerySession(store) as session:
+        page = build_report(session.answer, report_context)
     folder = settings.reports_dir / context.run_id
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "report.html"

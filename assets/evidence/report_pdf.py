@@ -5,7 +5,7 @@ from pathlib import Path
 from assets.evidence.report import report_page
 from assets.evidence.report_index import write_index
 from assets.evidence.run_record import read_context
-from orchestration.query import run_query
+from orchestration.query import QuerySession
 from orchestration.recipes import Recipe
 from orchestration.settings import Settings
 from orchestration.table_store import TableStore
@@ -21,7 +21,8 @@ def write_pdf(settings: Settings, recipe: Recipe, run_id: str) -> Path:
         run_id: run whose folder takes the file.
     """
     store = TableStore(settings.tables_dir)
-    page = report_page(lambda sql: run_query(store, sql), read_context(settings, recipe, run_id))
+    with QuerySession(store) as session:
+        page = report_page(session.answer, read_context(settings, recipe, run_id))
     target = settings.reports_dir / run_id / "report.pdf"
     draft = target.with_suffix(".draft")
     draft.write_bytes(render_pdf(page))
