@@ -32,7 +32,7 @@ from imputation_quality order by imputed_share desc, attribute
 """.strip()
 
 JOINT_SUMMARY = """
-select is_raked, count(*) as pairs, sum(is_within_sampling_error::int) as within_sampling_error,
+select is_raked, count(*) as pairs, count(*) filter (where is_within_sampling_error) as within_sampling_error,
        avg(abs(cramers_v_agents - cramers_v_survey)) as mean_gap,
        max(abs(cramers_v_agents - cramers_v_survey)) as largest_gap
 from joint_structure group by is_raked order by is_raked
@@ -84,8 +84,8 @@ def population_quality_blocks(query: Query, context: ReportContext) -> list[Bloc
         blocks.append(table_block(query, DISCLOSURE, "How well agents point at respondents"))
         if copies > 0:
             text = (
-                f"{100 * copies:.3g} % of the agents equal a respondent in all attributes and age. Say "
-                "`noise: distinct` in the population file before agents leave the house."
+                "Agents equal respondents in all attributes and age (share_copies above). Say `noise: distinct` in the "
+                "population file before agents leave the house."
             )
             blocks.append(TextBlock(text, "warning"))
     return blocks

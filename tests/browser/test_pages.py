@@ -182,6 +182,7 @@ def test_dagster_shows_the_lineage(watched: Watched, smoke_home, tmp_path: Path)
     shutil.copytree(smoke_home.root / "dagster", home)
     environment = {**smoke_home.environment, "DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1"}
     page = watched.page
+    page.set_viewport_size({"width": 1400, "height": 4000})  # the list of assets draws what is in view only
     with dagster_webserver(environment, tmp_path / "webserver.log") as address:
         page.goto(f"{address}/asset-groups")
         for group in GROUPS:
