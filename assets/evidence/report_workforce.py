@@ -4,14 +4,14 @@ from assets.evidence.report_context import ReportContext
 from validation.report import Block, Query, Section, TextBlock, table_block
 
 INDICES = """
-select index, labelled_by, counts, rule, value, lower, upper, published_value,
+select index_name as index, labelled_by, counts, rule, value, lower, upper, published_value,
        automatable_value_usd / 1e9 as billion_usd, hhi, covered_employment_share
-from exposure_index where geography = 'US' order by index, labelled_by desc, counts, rule desc
+from exposure_index where geography = 'US' order by index_name, labelled_by desc, counts, rule desc
 """.strip()
 
 PLACES = """
 select geography, value as iceberg_index, lower, upper, hhi, employment
-from exposure_index where index = 'iceberg' and geography <> 'US' order by value desc, geography limit 10
+from exposure_index where index_name = 'iceberg' and geography <> 'US' order by value desc, geography limit 10
 """.strip()
 
 OCCUPATIONS = """

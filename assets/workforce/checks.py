@@ -26,7 +26,7 @@ def exposure_adds_up(platform: Platform) -> dg.AssetCheckResult:
         platform.store.scan("exposure_index")
         .filter(
             pl.col("geography") == NATION,
-            pl.col("index") == "iceberg",
+            pl.col("index_name") == "iceberg",
             pl.col("labelled_by") == MAIN_LABELS[0],
             pl.col("counts") == MAIN_LABELS[1],
             pl.col("rule") == EXPECTED,

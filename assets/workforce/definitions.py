@@ -60,7 +60,7 @@ def workforce(context: dg.AssetExecutionContext, platform: Platform) -> Iterator
     main = tables.exposure_index.filter(
         geography=NATION, labelled_by=MAIN_LABELS[0], counts=MAIN_LABELS[1], rule=EXPECTED
     )
-    indices = dict(main.select("index", "value").iter_rows())
+    indices = dict(main.select("index_name", "value").iter_rows())
     shared = {"is_available": True, "sources": dg.MetadataValue.json(uses), **tables.facts}
     yield dg.Output(tables.occupation_exposure, output_name="occupation_exposure", metadata=shared)
     yield dg.Output(tables.skill_exposure, output_name="skill_exposure", metadata=shared)

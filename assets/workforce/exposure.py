@@ -197,7 +197,7 @@ def _both_indices(exposed_CO: np.ndarray, value_O: np.ndarray, codes: list[str])
         lower, upper = np.quantile(index_C[1:], (0.025, 0.975))
         part_O = exposed_CO[0, mask_O] / value_C[0] if value_C[0] > 0 else np.zeros(int(mask_O.sum()))
         yield {
-            "index": index,
+            "index_name": index,
             "value": float(index_C[0]),
             "lower": float(min(lower, index_C[0])),
             "upper": float(max(upper, index_C[0])),

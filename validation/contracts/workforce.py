@@ -53,7 +53,9 @@ EXPOSURE_INDEX = TableContract(
     row="geography × index × definition",
     columns={
         "geography": column(pl.String, "US, or a state's postal code", one_of(("US", *sorted(REGION_OF_STATE)))),
-        "index": column(pl.String, "iceberg: all occupations; surface: SOC group 15", one_of(("iceberg", "surface"))),
+        "index_name": column(
+            pl.String, "iceberg: all occupations; surface: SOC group 15", one_of(("iceberg", "surface"))
+        ),
         "labelled_by": column(pl.String, "who labelled the tasks", one_of(("human", "gpt4"))),
         "counts": column(
             pl.String, "direct: exposed tasks E1; with_software: E1 + ½ E2", one_of(("direct", "with_software"))
@@ -73,7 +75,7 @@ EXPOSURE_INDEX = TableContract(
         "hhi": column(pl.Float64, "concentration of the automatable value over occupations (Herfindahl)", FRACTION),
         "published_value": column(pl.Float64, "published value of the index, where there is one", nullable=True),
     },
-    key=("geography", "index", "labelled_by", "counts", "rule"),
+    key=("geography", "index_name", "labelled_by", "counts", "rule"),
     rules=(ordered("lower", "value", "upper"),),
     may_be_empty=True,
 )

@@ -156,7 +156,7 @@ TABLE_PLOTS: dict[str, TablePlot] = {
     ),
     "skill_exposure": TablePlot(means("skill", "automatable_share"), "skill", "automatable share"),
     "exposure_index": TablePlot(
-        means("index", "value", where=pl.col("geography") == "US", series="labelled_by"), "index, nation", "share"
+        means("index_name", "value", where=pl.col("geography") == "US", series="labelled_by"), "index, nation", "share"
     ),
     "data_quality": TablePlot(
         lambda table: table.group_by(x=pl.col("table_name")).agg(y=(~pl.col("has_passed")).sum()),

@@ -60,9 +60,9 @@ def test_known_shares_are_recovered_and_the_index_is_their_wage_weighted_mean():
     technology = np.array([code.startswith("15-") for code in CODES])
     for place in ("US", "NY"):
         here = main.filter(geography=place)
-        assert here.filter(index="iceberg")["value"].item() == pytest.approx(expected)
+        assert here.filter(index_name="iceberg")["value"].item() == pytest.approx(expected)
         surface = float((label_O * value_O)[technology].sum() / value_O.sum())
-        assert here.filter(index="surface")["value"].item() == pytest.approx(surface)
+        assert here.filter(index_name="surface")["value"].item() == pytest.approx(surface)
     assert tables.facts["r2_held_out"] == pytest.approx(1.0)
     assert tables.facts["spearman_with_felten"] == pytest.approx(1.0)
     for name in ("occupation_exposure", "skill_exposure", "exposure_index"):
@@ -75,7 +75,7 @@ def test_concentration_of_equal_parts_is_one_over_their_number():
     same = skills.with_columns(pl.lit(3.0).alias("Data Value"))
     even = national.with_columns(TOT_EMP=pl.lit("1,000"), A_MEAN=pl.lit("50,000"))
     index = measure_exposure(even, state, same, labels, felten, seed=1).exposure_index
-    row = index.filter(geography="US", index="iceberg", labelled_by="human", counts="direct", rule="expected")
+    row = index.filter(geography="US", index_name="iceberg", labelled_by="human", counts="direct", rule="expected")
     assert row["hhi"].item() == pytest.approx(1 / len(CODES))
 
 
@@ -158,7 +158,7 @@ def test_published_files_give_an_index_near_the_published_ones(data_mirror, tmp_
     catalogue = DataCatalogue(None, data_mirror, tmp_path)
     tables = measure_exposure(*(catalogue.resolve(name).load() for name in SOURCES), seed=1)
     main = tables.exposure_index.filter(geography="US", labelled_by="human", counts="direct", rule="expected")
-    values = dict(main.select("index", "value").iter_rows())
+    values = dict(main.select("index_name", "value").iter_rows())
     assert 0.5 < values["iceberg"] / 0.117 < 2
     assert 0.4 < values["surface"] / 0.022 < 2
     assert tables.facts["spearman_with_felten"] > 0.8
