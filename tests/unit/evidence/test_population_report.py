@@ -42,7 +42,7 @@ def test_every_table_has_rows_and_copies_are_named(tables, report_context):
         dataclasses.replace(report_context, tables=known),
     )
     assert len(blocks) == 8
-    assert "100 % of the agents equal a respondent" in str(blocks[-1])
+    assert "Agents equal respondents in all attributes" in str(blocks[-1])
     assert population_quality_blocks(lambda _: pl.DataFrame(), dataclasses.replace(report_context, tables=())) == []
 
 
