@@ -27,16 +27,11 @@ from deltalake import DeltaTable, write_deltalake
 from assets.population.shards import PopulationPlan, Shard, synthesise_shard
 from assets.society.areas import Lottery, People
 from assets.society.media import form_media
+from assets.society.pairs import Pairs, toward
 from assets.society.tie_config import TieConfig, load_tie_config
-from assets.society.ties import (
-    Pairs,
-    form_across,
-    form_area,
-    lotteries_of,
-    plan_across,
-    to_area_ties,
-    toward,
-)
+from assets.society.tie_graph import to_area_ties
+from assets.society.ties_across import form_across, plan_across
+from assets.society.ties_within import form_area, lotteries_of
 from validation.contracts import CONTRACTS
 
 PAIR = np.dtype([("own", "<i4"), ("other", "<i4"), ("type", "u1"), ("strength", "<f4")])

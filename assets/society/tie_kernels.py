@@ -88,6 +88,15 @@ def _odds(code_a, code_b, gap, gap_odds, shift_A, mask_A, odds_A):
 
 
 @njit(cache=True, nogil=True)
+def _taken(state, odds_K, alter_K):
+    """One of the candidates, drawn by its odds, which come summed up one after the other."""
+    point, taken = uniform(state) * odds_K[-1], 0
+    while taken < len(odds_K) - 1 and odds_K[taken] <= point:
+        taken += 1
+    return alter_K[taken]
+
+
+@njit(cache=True, nogil=True)
 def likeness(code_a, code_b, gap, gap_utility, shift_A, mask_A, log_odds_A):
     """What two agents have in common as a fraction: 1 with everything shared, 0 with nothing, 50 years apart."""
     differs = code_a ^ code_b
@@ -175,10 +184,7 @@ def choose(
                     odds_K[candidate], alter_K[candidate] = sum_of_odds, alter
                 if sum_of_odds == 0.0:
                     continue
-                point, taken = uniform(state) * sum_of_odds, 0
-                while taken < num_candidates - 1 and odds_K[taken] <= point:
-                    taken += 1
-                alter = alter_K[taken]
+                alter = _taken(state, odds_K, alter_K)
                 key = _key(ego, alter)
                 slot = _slot(table, key)
                 if table[slot] == EMPTY:
@@ -238,10 +244,7 @@ def close(
                     odds_K[candidate], alter_K[candidate] = sum_of_odds, alter
                 if sum_of_odds == 0.0:
                     continue
-                point, taken = uniform(state) * sum_of_odds, 0
-                while taken < num_candidates - 1 and odds_K[taken] <= point:
-                    taken += 1
-                alter = alter_K[taken]
+                alter = _taken(state, odds_K, alter_K)
                 key = _key(ego, alter)
                 table[_slot(table, key)] = key
                 low_P[num_pairs], high_P[num_pairs] = min(ego, alter), max(ego, alter)
@@ -300,10 +303,7 @@ def choose_across(
                 odds_K[candidate], alter_K[candidate] = sum_of_odds, alter
             if sum_of_odds == 0.0:
                 continue
-            point, taken = uniform(state) * sum_of_odds, 0
-            while taken < num_candidates - 1 and odds_K[taken] <= point:
-                taken += 1
-            alter = alter_K[taken]
+            alter = _taken(state, odds_K, alter_K)
             own, other = (ego, alter) if number % 2 == 0 else (alter, ego)
             key = (np.uint64(own) << np.uint64(32)) | np.uint64(other)
             slot = _slot(table, key)
