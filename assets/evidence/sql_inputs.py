@@ -46,24 +46,23 @@ select replace(slice, 'margin=', '') as margin, replace(model, '_', ' ') as weig
 from survey_calibration where metric = 'max_margin_error' order by margin, weights
 """.strip()
 
-DEGREES = """
+SOCIAL_DEGREES = """
 with degrees as (
   select agents.agent_id, count(distinct neighbours.src) as degree
   from agents left join (select src, dst from ties where tie_type <> 'media') neighbours
     on neighbours.dst = agents.agent_id
   group by agents.agent_id
 )
+""".strip()
+
+DEGREES = f"""
+{SOCIAL_DEGREES}
 select degree, count(*) / sum(count(*)) over () as share, count(*) as agents
 from degrees group by degree order by degree
 """.strip()
 
-DEGREE_TAIL = """
-with degrees as (
-  select agents.agent_id, count(distinct neighbours.src) as degree
-  from agents left join (select src, dst from ties where tie_type <> 'media') neighbours
-    on neighbours.dst = agents.agent_id
-  group by agents.agent_id
-), steps as (select degree, count(*) / sum(count(*)) over () as share from degrees group by degree)
+DEGREE_TAIL = f"""
+{SOCIAL_DEGREES}, steps as (select degree, count(*) / sum(count(*)) over () as share from degrees group by degree)
 select 'agents' as network, degree::double as degree,
        least(1.0, sum(share) over (order by degree desc)) as share_at_least
 from steps where degree > 0

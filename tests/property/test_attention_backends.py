@@ -42,7 +42,7 @@ def make_problem(counts_N, heads=4, width=16, seed=0, speakers=None):
     return floats, (offsets_N1, src_E, torch.randint(TYPES, (num_ties,), generator=generator))
 
 
-def compare(floats, ties, seed=0):
+def assert_agrees_with_the_oracle(floats, ties, seed=0):
     """Both passes of the compiled kernel against the oracle in double precision."""
     exact = [value.double() for value in floats]
     heard, denominator = cpu_attention.hear(*floats, *ties)
@@ -61,14 +61,14 @@ def compare(floats, ties, seed=0):
 @settings(deadline=None, max_examples=40)
 @given(problems())
 def test_compiled_kernel_agrees_with_the_oracle(problem):
-    compare(*problem)
+    assert_agrees_with_the_oracle(*problem)
 
 
 @pytest.mark.parametrize("degree", [cpu_attention.HUB_TIES, cpu_attention.HUB_TIES + 1, 3 * cpu_attention.HUB_TIES + 7])
 def test_one_hub_with_everyone_agrees_with_the_oracle(degree):
     counts_N = torch.zeros(6, dtype=torch.int64)
     counts_N[2], counts_N[4] = degree, 5
-    compare(*make_problem(counts_N, speakers=500))
+    assert_agrees_with_the_oracle(*make_problem(counts_N, speakers=500))
 
 
 @pytest.mark.parametrize("surplus", [0, 1, 2 * cpu_attention.TIES_PER_BLOCK + 7])
@@ -76,13 +76,13 @@ def test_one_speaker_whom_everybody_hears_agrees_with_the_oracle(surplus):
     degree = cpu_attention.TIES_PER_BLOCK + surplus
     floats, (offsets_N1, src_E, tie_type_E) = make_problem(torch.full((degree,), 2), heads=2, width=8, speakers=500)
     src_E[::2] = 3
-    compare(floats, (offsets_N1, src_E, tie_type_E))
+    assert_agrees_with_the_oracle(floats, (offsets_N1, src_E, tie_type_E))
 
 
 def test_without_any_tie_nothing_is_heard():
     floats, ties = make_problem(torch.zeros(4, dtype=torch.int64))
     assert not cpu_attention.hear(*floats, *ties)[0].any()
-    compare(floats, ties)
+    assert_agrees_with_the_oracle(floats, ties)
 
 
 def test_scores_of_any_finite_size_are_stable():
