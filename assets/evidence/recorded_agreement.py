@@ -15,15 +15,14 @@ import numpy as np
 import polars as pl
 
 from assets.evidence.demographic_model import predict_from_demographics
+from assets.evidence.question_means import means_over_questions
 from validation.contracts import CONTRACTS
-from validation.intervals import bootstrap_interval
 from validation.metrics import scored_variance, tail_survival, tvd, w1_ordinal
 
 NUM_RESAMPLES = 200
 MIN_PEOPLE = 100
 """Items with fewer answers of people are left out: their sampling error alone is about ten points."""
 
-ALL = "all"
 NOTHING = np.empty(0)
 IS_HIGHER_BETTER = {
     "tvd": False,
@@ -90,7 +89,9 @@ def recorded_agreement(
     frame = pl.DataFrame(rows, schema=CONTRACTS["recorded_agreement"].polars_schema())
     reworded = recorded_questions.filter(pl.col("note") != "").select("scenario_id", "question_id")
     alike = frame.join(reworded, on=["scenario_id", "question_id"], how="anti")
-    return pl.concat([frame, _means(alike, seed)]).sort("scenario_id", "metric", "question_id", "model")
+    return pl.concat([frame, means_over_questions(alike, ("scenario_id", "metric", "model"), seed)]).sort(
+        "scenario_id", "metric", "question_id", "model"
+    )
 
 
 def _item(
@@ -211,27 +212,3 @@ def _chance_of_own_answer(compared: Compared) -> np.ndarray:
 
 def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _means(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Means over items, with intervals that resample items."""
-    rows: list[dict[str, Any]] = []
-    keys = ("scenario_id", "metric", "model")
-    for (scenario_id, metric, model), part in frame.drop_nulls("value").group_by(*keys, maintain_order=True):
-        interval = bootstrap_interval(np.mean, part["value"].to_numpy(), seed=seed, num_resamples=NUM_RESAMPLES)
-        rows.append(
-            {
-                **part.row(0, named=True),
-                "scenario_id": scenario_id,
-                "metric": metric,
-                "model": model,
-                "question_id": ALL,
-                "value": interval.value,
-                "lower": interval.lower,
-                "upper": interval.upper,
-                "noise_floor": part["noise_floor"].mean(),
-                "num_observations": part.height,
-                "note": f"mean over {part.height} items; the interval resamples items",
-            }
-        )
-    return pl.DataFrame(rows, schema=frame.schema)

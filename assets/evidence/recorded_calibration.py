@@ -23,17 +23,17 @@ import numpy as np
 import polars as pl
 import torch
 
+from assets.evidence.question_means import means_over_questions
 from assets.evidence.survey_shares import MIN_RESPONDENTS, WeightedShares, resample_shares, weighted_shares
 from assets.tensors import agents_to_tensor, row_to_question
 from model.lsm.inputs import SocialGraph, StepRecord, empty_timeline
 from model.lsm.lsm import LSM
 from model.lsm.rollout import rollout
 from validation.contracts import CONTRACTS
-from validation.intervals import bootstrap_interval
 from validation.metrics import scored_variance, tvd, w1_ordinal
 
 SCHEMA = CONTRACTS["recorded_calibration"].polars_schema()
-ALL, SURVEY = "all", "survey"
+SURVEY = "survey"
 NUM_RESAMPLES = 200
 IS_HIGHER_BETTER: dict[str, bool | None] = {"tvd": False, "w1_ordinal": False, "dispersion_ratio": None}
 BASELINES = ("same_people", "earlier_wave", "uniform")
@@ -131,7 +131,9 @@ def recorded_calibration(
     reworded = recorded_questions.filter(pl.col("note") != "").select("scenario_id", "question_id")
     alike = frame.join(reworded, on=["scenario_id", "question_id"], how="anti")
     keys = ["scenario_id", "reference", "metric", "question_id", "model"]
-    return pl.concat([frame, _means(alike, seed)]).sort(keys)
+    return pl.concat([frame, means_over_questions(alike, ("scenario_id", "reference", "metric", "model"), seed)]).sort(
+        keys
+    )
 
 
 def _of_models(question: Mapping[str, Any], answers: pl.DataFrame) -> Iterator[Claim]:
@@ -212,24 +214,3 @@ def _resampled(shares: WeightedShares, generator: np.random.Generator) -> np.nda
 
 def _spread(shares: np.ndarray, scores_O: np.ndarray, is_ordinal: bool) -> np.ndarray:
     return scored_variance(shares, scores_O) if is_ordinal else 1.0 - (shares**2).sum(axis=-1)
-
-
-def _means(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Means over questions of equal wording, with intervals that resample questions."""
-    rows: list[dict[str, Any]] = []
-    keys = ["scenario_id", "reference", "metric", "model"]
-    for _, part in frame.drop_nulls("value").group_by(keys, maintain_order=True):
-        interval = bootstrap_interval(np.mean, part["value"].to_numpy(), seed=seed, num_resamples=NUM_RESAMPLES)
-        rows.append(
-            {
-                **part.row(0, named=True),
-                "question_id": ALL,
-                "value": interval.value,
-                "lower": interval.lower,
-                "upper": interval.upper,
-                "noise_floor": part["noise_floor"].mean(),
-                "num_observations": part.height,
-                "note": f"mean over {part.height} questions; the interval resamples questions",
-            }
-        )
-    return pl.DataFrame(rows, schema=SCHEMA)

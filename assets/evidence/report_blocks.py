@@ -3,7 +3,7 @@
 import polars as pl
 
 from assets.evidence.report_context import ReportContext
-from validation.report import Block, Format, TextBlock
+from validation.report import Block, Format, Section, TextBlock
 
 MAX_CHARTS = 12
 """Charts of one kind; beyond it a report is no longer read, and the text says how many were left out."""
@@ -16,6 +16,15 @@ def blocks_or_warning(blocks: list[Block], context: ReportContext, *tables: str)
         text = f"Not shown: this run left no table {', '.join(absent)}. Run `populace run` to make it."
         return [*blocks, TextBlock(text, "warning")]
     return blocks
+
+
+def no_recordings(title: str) -> Section:
+    """A section that needs recorded answers where none are at hand."""
+    text = (
+        "Not measured: no recorded answers are at hand. Set POPULACE_DATA_MIRROR to a folder that holds them, or "
+        "describe your own, and run again."
+    )
+    return Section(title, (TextBlock(text, "warning"),))
 
 
 def left_out(num_found: int, table: str) -> list[Block]:

@@ -1,5 +1,6 @@
 """The report on how simulated shares move, what parts of the student are worth, and the readout on a real LLM."""
 
+from assets.evidence.report_blocks import no_recordings
 from assets.evidence.report_context import ReportContext
 from validation.report import Block, Query, Section, TextBlock, table_block
 
@@ -67,11 +68,7 @@ def readout_section(query: Query, context: ReportContext) -> Section:
     """The readout fitted to recorded answers of a real LLM."""
     title = "The readout on a real language model"
     if not context.has("recorded_readout") or query("select 1 from recorded_readout limit 1").is_empty():
-        text = (
-            "Not available: no recorded answers are at hand. Set POPULACE_DATA_MIRROR to a folder that holds them, or "
-            "describe your own, and run again."
-        )
-        return Section(title, (TextBlock(text, "warning"),))
+        return no_recordings(title)
     teacher = query("select any_value(teacher_model) as name, max(num_splits) as splits from recorded_readout")
     return Section(
         title,

@@ -1,5 +1,6 @@
 """The section of the validation report on recorded answers: LLMs beside the people they were asked to be."""
 
+from assets.evidence.report_blocks import no_recordings
 from assets.evidence.report_context import ReportContext
 from validation.report import Block, Query, Section, TextBlock, chart_block, table_block
 from validation.report.charts import distance_matrix
@@ -42,11 +43,7 @@ def recorded_section(query: Query, context: ReportContext) -> Section:
     """Recorded LLMs against people; says so where no recording is at hand."""
     title = "Recorded language models beside people"
     if not context.has("recorded_agreement") or query(EMPTY).is_empty():
-        text = (
-            "Not measured: no recorded answers are at hand. Set POPULACE_DATA_MIRROR to a folder that holds them, or "
-            "describe your own, and run again."
-        )
-        return Section(title, (TextBlock(text, "warning"),))
+        return no_recordings(title)
     blocks: list[Block] = [
         TextBlock(
             "Each model answered survey questions as personas written from real respondents. Its answers stand beside "

@@ -1,5 +1,6 @@
 """The section of the report on recorded models and the student against the weighted survey, and against each other."""
 
+from assets.evidence.report_blocks import no_recordings
 from assets.evidence.report_context import ReportContext
 from validation.report import Block, Query, Section, TextBlock, table_block
 
@@ -48,11 +49,7 @@ def recorded_survey_section(query: Query, context: ReportContext) -> Section:
     """Recorded models and student against everybody whom the survey asked; says so where no recording is at hand."""
     title = "Recorded language models and the student beside the weighted survey"
     if not context.has("recorded_calibration") or query("select 1 from recorded_calibration limit 1").is_empty():
-        text = (
-            "Not measured: no recorded answers are at hand. Set POPULACE_DATA_MIRROR to a folder that holds them, or "
-            "describe your own, and run again."
-        )
-        return Section(title, (TextBlock(text, "warning"),))
+        return no_recordings(title)
     blocks: list[Block] = [
         TextBlock(
             "The weighted answers of each recorded model's personas beside the weighted answers of everybody whom the "
