@@ -92,7 +92,7 @@ def build_shards(
     try:
         with pool:
             for place, shard in enumerate(chosen):
-                counts, took, _ = pool.submit(_make, plan, shard, place, len(chosen), folder, config).result()
+                counts, took = pool.submit(_make, plan, shard, place, len(chosen), folder, config).result()
                 formed.append(counts)
                 seconds[place] += took
             sizes = np.array([shard.num_agents for shard in chosen])
@@ -179,13 +179,14 @@ def _claim(plan: PopulationPlan, chosen: list[Shard], config: TieConfig, folder:
         "seed": plan.seed,
         "shards": [shard.name for shard in chosen],
         "donors": weights,
+        "is_distinct": plan.originals is not None,
         "tie_rules": sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest(),
     }
     mark = folder / "population.json"
     if mark.exists() and json.loads(mark.read_text(encoding="utf-8")) != identity:
         raise ShardError(
-            f"{folder} holds another population: {mark.name} differs in number of agents, seed, states, donors or tie "
-            "rules. Nothing was changed. Choose another --name, or remove the folder."
+            f"{folder} holds another population: {mark.name} differs in number of agents, seed, states, donors, noise "
+            "or tie rules. Nothing was changed. Choose another --name, or remove the folder."
         )
     (folder / "between").mkdir(parents=True, exist_ok=True)
     mark.write_text(json.dumps(identity), encoding="utf-8")
@@ -202,7 +203,7 @@ def _peak_gb() -> float:
 
 def _make(
     plan: PopulationPlan, shard: Shard, place: int, num_shards: int, folder: Path, config: TieConfig
-) -> tuple[dict[str, int], float, float]:
+) -> tuple[dict[str, int], float]:
     """First pass: the agents, and the ties among them."""
     start, kept, done = time.perf_counter(), _kept(folder, place), _kept(folder, place).with_suffix(".json")
     if not done.exists():
@@ -222,7 +223,7 @@ def _make(
             source=media["src"].to_numpy(),
         )
         done.write_text(json.dumps(dict(area.num_across)), encoding="utf-8")
-    return json.loads(done.read_text(encoding="utf-8")), time.perf_counter() - start, _peak_gb()
+    return json.loads(done.read_text(encoding="utf-8")), time.perf_counter() - start
 
 
 def _tie_across(
@@ -251,7 +252,9 @@ def _tie_across(
 
 def _finish(shard: Shard, place: int, folder: Path) -> tuple[int, float, float]:
     """Third pass: all ties that the shard's agents hear along, as rows."""
-    start = time.perf_counter()
+    start, done = time.perf_counter(), folder / "between" / f"{place}.ties"
+    if done.exists():
+        return int(done.read_text(encoding="utf-8")), 0.0, _peak_gb()
     with np.load(_kept(folder, place)) as kept:
         pairs = Pairs(*(kept[name] for name in ("own_P", "other_P", "type_P", "strength_P")))
         followers = kept["follower"], kept["source"]
@@ -259,6 +262,7 @@ def _finish(shard: Shard, place: int, folder: Path) -> tuple[int, float, float]:
     incoming = incoming or [Pairs(*(np.empty(0, kind) for kind in (np.int32, np.int32, np.uint8, np.float32)))]
     ties = to_area_ties(shard.first_agent_id, shard.num_agents, pairs, incoming, followers).rows()
     _write(folder / "ties", CONTRACTS["ties"].validate(ties), shard)
+    done.write_text(str(ties.height), encoding="utf-8")
     return ties.height, time.perf_counter() - start, _peak_gb()
 
 

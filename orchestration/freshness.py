@@ -23,7 +23,7 @@ from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.table_store import Partition, TableStore
 from validation.contracts import CONTRACTS
 
-CODE_SUFFIXES = {".py", ".yaml", ".csv", ".md", ".json", ".html", ".j2", ".css"}
+CODE_SUFFIXES = {".py", ".yaml", ".csv", ".md", ".json", ".jinja", ".js", ".css", ".c"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Stage:
     other_code: tuple[str, ...] = ()
 
 
-ENGINE_CODE = ("model", "assets/tensors.py")
+ENGINE_CODE = ("model", "assets/tensors.py", "assets/students.py", "assets/tilting.py")
 SOURCES_CODE = ("assets/sources",)
 SIMULATED = ("agents", "ties", "media_sources", "scenarios", "student_model")
 
@@ -199,7 +199,7 @@ MEASURED: tuple[Stage, ...] = (
             ("survey_respondents",),
             ("name", "seed"),
             ("data",),
-            other_code=(*SOURCES_CODE, *ENGINE_CODE, "assets/tilting.py"),
+            other_code=(*SOURCES_CODE, *ENGINE_CODE),
         )
         for name in ("dynamic_forecasts", "dynamic_calibration")
     ),
@@ -222,7 +222,7 @@ MEASURED: tuple[Stage, ...] = (
         ("seed",),
         other_code=ENGINE_CODE,
     ),
-    Stage("benchmark_scores", "evidence", ("agents", "ties", "graph_statistics")),
+    Stage("benchmark_scores", "evidence", ("agents", "ties")),
 )
 
 CHECKED_TABLES = tuple(name for name, contract in CONTRACTS.items() if contract.group != "evidence")

@@ -7,7 +7,10 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from assets.population.shards import PopulationPlan, plan_population
+from assets.population.definitions import population_file_in_use
+from assets.population.planning import plan_from_tables
+from assets.population.shards import PopulationPlan
+from assets.population.synthesis import make_population
 from assets.shards import DISK_BYTES_PER_AGENT, build_shards, expected_memory_gb, union_margins
 from assets.society.fitting import fit_ties
 from assets.society.recorded import load_recorded, measure_recorded, write_recorded
@@ -35,7 +38,8 @@ def make_plan(settings: Settings, num_agents: int, seed: int | None) -> tuple[Po
     margins = store.read("population_margins").drop("run_id")
     respondents, calibrated = store.read("survey_respondents"), store.read("calibrated_respondents")
     seed = find_recipe(settings.recipe).seed if seed is None else seed
-    return plan_population(respondents, calibrated, margins, num_agents, seed), margins
+    file = population_file_in_use(settings)
+    return plan_from_tables(respondents, calibrated, margins, num_agents, seed, file), margins
 
 
 def print_plan(plan: PopulationPlan, memory_gb: float, console: Console) -> None:
@@ -132,13 +136,9 @@ def print_recorded(settings: Settings, *, is_measured: bool, is_written: bool, c
 
 def fit(settings: Settings, rounds: int, path: Path | None, console: Console) -> None:
     """Fits the rules of tie formation to the targets on a population drawn anew, and says what they lead to."""
-    from assets.population.synthesis import synthesise_agents
-
-    store, seed = TableStore(settings.tables_dir), find_recipe(settings.recipe).seed
-    respondents, calibrated, margins = (
-        store.read(name) for name in ("survey_respondents", "calibrated_respondents", "population_margins")
-    )
-    agents = synthesise_agents(respondents, calibrated, margins, FIT_AGENTS, seed)
+    seed = find_recipe(settings.recipe).seed
+    plan, _ = make_plan(settings, FIT_AGENTS, seed)
+    agents = make_population(plan).agents
     config, statistics = fit_ties(
         agents,
         load_tie_config(),

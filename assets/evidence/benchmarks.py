@@ -1,15 +1,14 @@
-"""Holds the agents and their ties against published figures that were declared beforehand in `benchmarks.yaml`.
+"""Holds the agents and their households against published figures that were declared beforehand in `benchmarks.yaml`.
 
     BenchmarkError   the file of published figures is wrong; the message names the entry
 
-A figure that cannot be computed (too few agents, a statistic that was not measured) falls short; it is not left out.
+A figure that cannot be computed (too few agents) falls short; it is not left out.
 """
 
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -21,9 +20,6 @@ from validation.predicates import compile_predicate
 FILE = Path(__file__).with_name("benchmarks.yaml")
 MIN_AGENTS = 50
 """Figures over fewer agents are missing: their sampling error would be larger than any tolerance declared."""
-
-MAX_AGE_TIES = 2_000_000
-"""Ties behind the correlation of ages; more are thinned evenly."""
 
 SCHEMA = CONTRACTS["benchmark_scores"].polars_schema()
 
@@ -39,16 +35,7 @@ class Benchmark(BaseModel):
 
     benchmark: str
     slice: str
-    quantity: Literal[
-        "attribute_share",
-        "attribute_share_ratio",
-        "household_size_share",
-        "tie_agreement",
-        "degree_mean",
-        "degree_quantile",
-        "age_correlation",
-        "graph_statistic",
-    ]
+    quantity: Literal["attribute_share", "attribute_share_ratio", "household_size_share", "tie_agreement"]
     target: float
     tolerance: float = Field(ge=0)
     is_calibrated: bool
@@ -59,8 +46,6 @@ class Benchmark(BaseModel):
     among: tuple[str, ...] = ()
     size: int | None = None
     tie_type: str | None = None
-    quantile: float | None = Field(default=None, ge=0, le=1)
-    statistic: str | None = None
 
 
 @cache
@@ -90,7 +75,7 @@ def load_benchmarks(path: Path = FILE) -> tuple[Benchmark, ...]:
     return found
 
 
-def score_benchmarks(agents: pl.DataFrame, ties: pl.DataFrame, graph_statistics: pl.DataFrame) -> pl.DataFrame:
+def score_benchmarks(agents: pl.DataFrame, ties: pl.DataFrame) -> pl.DataFrame:
     """Computes every published figure on our agents and ties, and says whether it is met.
 
     A figure is met when |ours − target| ≤ tolerance.
@@ -98,10 +83,9 @@ def score_benchmarks(agents: pl.DataFrame, ties: pl.DataFrame, graph_statistics:
     Returns:
         The `benchmark_scores` table, in the order of the file.
     """
-    degree_N = _degrees(ties, len(agents))
     rows: list[dict[str, Any]] = []
     for entry in load_benchmarks():
-        value = _value(entry, agents, ties, graph_statistics, degree_N)
+        value = _value(entry, agents, ties)
         is_met = value is not None and abs(value - entry.target) <= entry.tolerance
         rows.append(
             {
@@ -118,25 +102,13 @@ def score_benchmarks(agents: pl.DataFrame, ties: pl.DataFrame, graph_statistics:
     return CONTRACTS["benchmark_scores"].validate(pl.DataFrame(rows, schema=SCHEMA))
 
 
-def _value(
-    entry: Benchmark, agents: pl.DataFrame, ties: pl.DataFrame, statistics: pl.DataFrame, degree_N: np.ndarray
-) -> float | None:
-    if entry.quantity in ("attribute_share", "attribute_share_ratio"):
-        return _attribute_share(entry, agents)
+def _value(entry: Benchmark, agents: pl.DataFrame, ties: pl.DataFrame) -> float | None:
     if entry.quantity == "household_size_share":
         sizes = agents.group_by("household_id").len()["len"]
         return float((sizes == entry.size).mean())  # pyright: ignore[reportArgumentType]
-    if entry.quantity == "degree_mean":
-        return float(degree_N.mean())
-    if entry.quantity == "degree_quantile":
-        assert entry.quantile is not None
-        return float(np.quantile(degree_N, entry.quantile))
     if entry.quantity == "tie_agreement":
         return _tie_agreement(entry, agents, ties)
-    if entry.quantity == "age_correlation":
-        return _age_correlation(agents, ties)
-    measured = statistics.filter((pl.col("statistic") == entry.statistic) & (pl.col("tie_type") == "all_social"))
-    return None if measured.is_empty() or measured["value"][0] is None else float(measured["value"][0])
+    return _attribute_share(entry, agents)
 
 
 def _attribute_share(entry: Benchmark, agents: pl.DataFrame) -> float | None:
@@ -149,12 +121,6 @@ def _attribute_share(entry: Benchmark, agents: pl.DataFrame) -> float | None:
     return float(chosen[entry.attribute].is_in(entry.levels).mean())  # pyright: ignore[reportArgumentType]
 
 
-def _degrees(ties: pl.DataFrame, num_agents: int) -> np.ndarray:
-    """Distinct agents that each agent hears, whatever the number of ties between two."""
-    pairs = _social(ties).select("src", "dst").unique()
-    return np.bincount(pairs["dst"].to_numpy(), minlength=num_agents)
-
-
 def _tie_agreement(entry: Benchmark, agents: pl.DataFrame, ties: pl.DataFrame) -> float | None:
     """Share of ties whose two ends have the same level."""
     assert entry.attribute is not None
@@ -163,18 +129,3 @@ def _tie_agreement(entry: Benchmark, agents: pl.DataFrame, ties: pl.DataFrame) -
         return None
     level_N = agents.sort("agent_id")[entry.attribute].to_numpy()
     return float((level_N[chosen["src"].to_numpy()] == level_N[chosen["dst"].to_numpy()]).mean())
-
-
-def _age_correlation(agents: pl.DataFrame, ties: pl.DataFrame) -> float | None:
-    """Pearson correlation of the ages at both ends of social ties."""
-    chosen = _social(ties)
-    if len(chosen) < MIN_AGENTS:
-        return None
-    chosen = chosen.gather_every(max(1, len(chosen) // MAX_AGE_TIES))
-    age_N = agents.sort("agent_id")["age"].to_numpy().astype(np.float64)
-    correlation = np.corrcoef(age_N[chosen["src"].to_numpy()], age_N[chosen["dst"].to_numpy()])[0, 1]
-    return float(correlation) if np.isfinite(correlation) else None
-
-
-def _social(ties: pl.DataFrame) -> pl.DataFrame:
-    return ties.filter(pl.col("tie_type") != "media")

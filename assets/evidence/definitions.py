@@ -155,11 +155,11 @@ def survey_calibration(
 
 @dg.asset(
     **table_options("benchmark_scores"),
-    description="Published figures on population and networks beside ours, with the tolerance declared beforehand.",
+    description="Published figures on population and households beside ours, with the tolerance declared beforehand.",
 )
-def benchmark_scores(agents: pl.DataFrame, ties: pl.DataFrame, graph_statistics: pl.DataFrame) -> pl.DataFrame:
-    """Scores the population and the graph."""
-    return score_benchmarks(agents, ties, graph_statistics)
+def benchmark_scores(agents: pl.DataFrame, ties: pl.DataFrame) -> pl.DataFrame:
+    """Scores the population."""
+    return score_benchmarks(agents, ties)
 
 
 @dg.multi_asset(

@@ -26,7 +26,7 @@ import torch
 from assets.evidence.question_means import means_over_questions
 from assets.evidence.survey_shares import MIN_RESPONDENTS, WeightedShares, resample_shares, weighted_shares
 from assets.tensors import agents_to_tensor, row_to_question
-from model.lsm.inputs import SocialGraph, StepRecord, empty_timeline
+from model.lsm.inputs import StepRecord, empty_graph, empty_timeline
 from model.lsm.lsm import LSM
 from model.lsm.rollout import rollout
 from validation.contracts import CONTRACTS
@@ -61,12 +61,7 @@ def student_answers(
         seed: fixes their initial noise.
     """
     attributes_NA = agents_to_tensor(agents)
-    nobody = SocialGraph(
-        offsets_N1=torch.zeros(agents.height + 1, dtype=torch.int64),
-        src_E=torch.zeros(0, dtype=torch.int64),
-        tie_type_E=torch.zeros(0, dtype=torch.int64),
-        strength_E=torch.zeros(0),
-    )
+    nobody = empty_graph(agents.height)
     rows = []
     for row in questions.with_columns(pl.col("question_id").alias("name")).iter_rows(named=True):
         question = row_to_question(row)

@@ -107,8 +107,9 @@ def losing_rows(tables: tuple[str, ...]) -> str:
     if "graph_statistics" in tables:
         parts.append(
             "select 'ties' as part, statistic || ', ' || tie_type as figure, value as ours,\n"
-            "       'falls short of ' || round(reference_value, 3) || ' ± ' || round(tolerance, 3) as verdict\n"
-            "from graph_statistics where is_met = false"
+            "       case when value is null or reference_value is null then 'falls short: not computed' else\n"
+            "       'falls short of ' || round(reference_value, 3) || ' ± ' || round(tolerance, 3) end as verdict\n"
+            "from graph_statistics where reference_source is not null and is_met is not true"
         )
     if "benchmark_scores" in tables:
         parts.append(
@@ -149,7 +150,7 @@ def standing_counts(tables: tuple[str, ...]) -> str:
     if "graph_statistics" in tables:
         parts.append(
             "select 'targets of ties' as evidence, case when is_met then 'beats' else 'loses to' end as verdict\n"
-            "from graph_statistics where is_met is not null"
+            "from graph_statistics where reference_source is not null"
         )
     if "benchmark_scores" in tables:
         parts.append(

@@ -98,10 +98,10 @@ from graph_statistics order by statistic, tie_type
 
 GRAPH_TARGETS = """
 select statistic, tie_type, value as ours, chance_value, reference_value as target, tolerance,
-       case when is_met is null then 'no tolerance declared' when is_met then 'met' else 'falls short' end as verdict,
+       case when is_met is null then 'not computed' when is_met then 'met' else 'falls short' end as verdict,
        case when is_fitted then 'ties were set to it: no evidence' when is_fitted is null then ''
             else 'independent' end as standing, reference_source as source
-from graph_statistics where reference_value is not null order by is_fitted, statistic, tie_type
+from graph_statistics where reference_source is not null order by is_fitted, statistic, tie_type
 """.strip()
 
 TRACES = """

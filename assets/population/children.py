@@ -1,7 +1,7 @@
 """Children of households: members who are no agents. Their number and ages follow the adults they live with.
 
 Agents are adults, because surveys ask adults; children have no opinions here and no ties, but a household with children
-is another household than one without (docs/adr/0015).
+is another household than one without (docs/adr/0010).
 
 Legend: H households, K children.
 """

@@ -14,10 +14,10 @@ from assets.population.imputation_quality import imputation_quality_rows
 from assets.population.joint_structure import joint_structure_rows
 from assets.population.laying import compare_with_margins
 from assets.population.margins import load_margins
+from assets.population.planning import plan_from_tables
 from assets.population.population_file import PopulationFile, read_population_file
 from assets.population.second_survey import second_respondents
-from assets.population.seed_survey import seed_respondents
-from assets.population.shards import plan_population
+from assets.population.seed_survey import as_answered, seed_respondents
 from assets.population.surveys import load_respondents, surveys_to_load
 from assets.population.synthesis import make_population
 from assets.sources.catalogue import DataCatalogue, ResolvedSource, open_catalogue
@@ -157,21 +157,19 @@ def agents(
     """Synthesises as many agents as the recipe asks for."""
     recipe, file = platform.recipe, population_file_in_use(platform.settings)
     catalogue = open_catalogue(platform.settings)
-    names = tuple(population_margins["margin"].unique(maintain_order=True))
     counties = None
     if file.counties and catalogue.is_available(COUNTY_SOURCE):
         counties = county_shares(catalogue.resolve(COUNTY_SOURCE).load())
     else:
         context.log.warning(f"Households have no county: {COUNTY_SOURCE} is not at hand, or not wanted.")
-    plan = plan_population(
-        seed_respondents(survey_respondents, names, file).frame,
+    plan = plan_from_tables(
+        survey_respondents,
         calibrated_respondents,
         population_margins,
         recipe.num_agents,
         recipe.seed,
-        second=second_respondents(survey_respondents, population_margins, file),
-        counties=counties,
-        is_distinct=file.noise == "distinct",
+        file,
+        counties,
     )
     made = make_population(plan)
     compared = compare_with_margins(made.agents, population_margins)
@@ -225,7 +223,7 @@ def population_quality(
     """Reads the agents back against the survey."""
     file, seed = population_file_in_use(platform.settings), platform.recipe.seed
     names = tuple(population_margins["margin"].unique(maintain_order=True))
-    donors = seed_respondents(survey_respondents, names, file).frame.join(
+    donors = as_answered(seed_respondents(survey_respondents, names, file).frame).join(
         calibrated_respondents.select("respondent_id", "calibrated_weight"), on="respondent_id", maintain_order="left"
     )
     second = second_respondents(survey_respondents, population_margins, file)

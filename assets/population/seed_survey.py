@@ -95,3 +95,10 @@ def seed_respondents(respondents: pl.DataFrame, margin_names: tuple[str, ...], f
     num_imputed = int((filled["imputed_attributes"].list.len() > 0).sum())
     logger.warning("%d respondents of %s have margin attributes filled: %s", num_imputed, file.seed_survey, open_counts)
     return SeedRespondents(filled.drop(FILLED).rename({"imputed_attributes": FILLED}), num_outside, 0, num_imputed)
+
+
+def as_answered(seed: pl.DataFrame) -> pl.DataFrame:
+    """The seed respondents with what was filled before calibration open again: what they answered themselves."""
+    names = ("age", *(attribute.name for attribute in ATTRIBUTES))
+    is_filled = {name: pl.col(FILLED).list.contains(name) for name in names}
+    return seed.with_columns(pl.when(~is_filled[name]).then(pl.col(name)).alias(name) for name in names)

@@ -86,7 +86,8 @@ class Calibrator:
         population = population_total(self._margins)
         scaled_R = design_weight_R * (population / design_weight_R.sum())
         design_C = np.bincount(self._cells.cell_R, weights=scaled_R, minlength=self._cells.num_cells)
-        before = max((error for _, _, error in worst_levels(design_C, self._margins, self._cells)), default=0.0)
+        worst = worst_levels(design_C, self._margins, self._cells)
+        before = max((error for index, _, error in worst if self._is_hard(index)), default=0.0)
         is_plain = method.method == "raking" and method.bounds is None and method.trim is None
         if is_plain and all(margin.penalty is None for margin in self._margins):
             weight_C, num_iterations, after = fit_proportionally(

@@ -50,7 +50,7 @@ class RecordedNetworks:
                 return float(entry["statistics"][statistic])
         raise RecordedError(
             f"{RECORDED_FILE.name} has no {statistic} of {network}. Networks: "
-            f"{', '.join(entry['network'] for entry in self.networks)}. Make it anew with populace society recorded."
+            f"{', '.join(entry['network'] for entry in self.networks)}. Mend it: populace society recorded --write."
         )
 
 

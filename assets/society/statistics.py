@@ -73,18 +73,6 @@ def tie_faults(src_E: np.ndarray, dst_E: np.ndarray, code_E: np.ndarray, num_age
     }
 
 
-def degree_histogram(ties: pl.DataFrame) -> pl.DataFrame:
-    """How many agents have how many social ties: columns degree and num_agents, by degree; no row for degree zero."""
-    return (
-        ties.filter(pl.col("tie_type") != "media")
-        .group_by("dst")
-        .agg(pl.len().cast(pl.Int64).alias("degree"))
-        .group_by("degree")
-        .agg(pl.len().cast(pl.Int64).alias("num_agents"))
-        .sort("degree")
-    )
-
-
 def _social_rows(
     src_E: np.ndarray,
     dst_E: np.ndarray,

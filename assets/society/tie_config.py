@@ -136,7 +136,7 @@ def load_tie_config(path: Path = RULES_FILE) -> TieConfig:
         raise TieConfigError(
             f"{path} holds no rules of tie formation: {error}. It has rules (one per tie type), "
             f"{', '.join(field.name for field in fields(TieConfig) if field.name != 'rules')}; make it anew with "
-            "populace society fit --write."
+            "populace society fit --out FILE."
         ) from error
 
 

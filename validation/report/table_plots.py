@@ -58,9 +58,7 @@ def over_time(value: str, series: str, *, where: pl.Expr | None = None) -> Aggre
 
 TABLE_PLOTS: dict[str, TablePlot] = {
     "survey_respondents": TablePlot(counts("survey"), "survey", "respondents"),
-    "population_margins": TablePlot(
-        lambda table: table.group_by(x=pl.col("margin")).agg(y=pl.len()), "margin", "levels with a published total"
-    ),
+    "population_margins": TablePlot(counts("margin"), "margin", "levels with a published total"),
     "calibration_diagnostics": TablePlot(
         means("slice", "value", where=pl.col("metric") == "relative_weight"),
         "quantile of the calibrated weights",

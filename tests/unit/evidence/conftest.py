@@ -373,7 +373,7 @@ def evidence_tables() -> dict[str, pl.DataFrame]:
         tables["scenarios"],
         seed=1,
     )
-    tables["benchmark_scores"] = score_benchmarks(agents, tables["ties"], tables["graph_statistics"])
+    tables["benchmark_scores"] = score_benchmarks(agents, tables["ties"])
     return tables
 
 
