@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -83,19 +84,7 @@ def describe_run() -> dict:
 
 
 def _stored(benchmark: str, row: Row) -> StoredRow:
-    return StoredRow(
-        benchmark=benchmark,
-        name=row.name,
-        ours=row.ours,
-        other_name=row.other_name,
-        other=row.other,
-        unit=row.unit,
-        ratio=row.ratio,
-        target=row.target,
-        is_speedup=row.is_speedup,
-        verdict=row.verdict,
-        note=row.note,
-    )
+    return StoredRow(benchmark=benchmark, **asdict(row), ratio=row.ratio, verdict=row.verdict)
 
 
 def _table(rows: list[StoredRow]) -> Table:

@@ -16,7 +16,7 @@ import polars as pl
 from assets.distillation.distil import student_config
 from assets.distillation.gates import mean_tvd_by_agent
 from assets.distillation.held_out import predict_held_out, predict_student
-from assets.distillation.simulated_shares import change_errors, draw_panel
+from assets.distillation.simulated_shares import change_errors, draw_panel, held_out_resamples
 from assets.distillation.training import train_student
 from assets.distillation.training_set import TrainingSet
 from model.lsm.config import LSMConfig
@@ -98,10 +98,13 @@ def compare_ablations(
         model_version: registered version of the whole student.
     """
     known = [Ablated(LEANING, whole, epochs, anchor_weight=0.0), Ablated(GRAPH, no_graph, epochs)]
+    answers_of_whole = predict_student(whole, training_set)
+    weight_BP = held_out_resamples(training_set, NUM_RESAMPLES, seed)
+    whole_B = change_errors(draw_panel(whole, training_set), training_set, weight_BP).student_B
     rows = []
     for student in (*known, *ablated):
         predictions = {
-            "lsm": predict_student(whole, training_set),
+            "lsm": answers_of_whole,
             "lsm_no_graph": predict_student(student.model, training_set, student.anchor_weight),
         }
         by_agent = mean_tvd_by_agent(predict_held_out(training_set, predictions))
@@ -125,22 +128,18 @@ def compare_ablations(
             }
         )
         if student.part != LEANING:
-            rows.append(row | {"metric": "share_changes"} | _share_changes(training_set, whole, student.model, seed))
+            rows.append(
+                row | {"metric": "share_changes"} | _share_changes(training_set, whole_B, student.model, weight_BP)
+            )
     table = pl.DataFrame(rows, schema=CONTRACTS["ablations"].polars_schema())
     return CONTRACTS["ablations"].validate(table.sort("metric", "part"))
 
 
-def _share_changes(training_set: TrainingSet, whole: LSM, without: LSM, seed: int) -> dict[str, float]:
+def _share_changes(
+    training_set: TrainingSet, whole_B: np.ndarray, without: LSM, weight_BP: np.ndarray
+) -> dict[str, float]:
     """Error of drawn people's changes of shares on the held-out agents, of both students on the same resamples."""
-    held_out_P = np.flatnonzero(training_set.is_held_out_P.numpy())
-    weight_BP = np.zeros((NUM_RESAMPLES + 1, training_set.num_agents))
-    weight_BP[0, held_out_P] = 1.0
-    rng = np.random.default_rng(seed)
-    for row_P in weight_BP[1:]:
-        np.add.at(row_P, rng.choice(held_out_P, len(held_out_P)), 1.0)
-    whole_B, without_B = (
-        change_errors(draw_panel(model, training_set), training_set, weight_BP).student_B for model in (whole, without)
-    )
+    without_B = change_errors(draw_panel(without, training_set), training_set, weight_BP).student_B
     lower, upper = np.quantile(without_B[1:] - whole_B[1:], (0.025, 0.975))
     return {
         "whole_value": float(whole_B[0]),

@@ -137,6 +137,7 @@ def distil(
     held_out = predict_held_out(training_set, predictions)
     tell("gates: held-out agents, simulated shares, 100 timesteps")
     endurance = measure_endurance(trained["lsm"].model, training_set)
+    gates = (*evaluate_gates(held_out, seed), *simulation_gates(panel, training_set, endurance, seed))
     return Distilled(
         student=trained["lsm"],
         no_graph=trained["lsm_no_graph"],
@@ -145,12 +146,12 @@ def distil(
         simulated_shares=tabulate_shares(
             panel, training_set, [draw_panel(student.model, training_set) for student in others]
         ),
-        gates=(*evaluate_gates(held_out, seed), *simulation_gates(panel, training_set, endurance, seed)),
+        gates=gates,
         curves=pl.concat(
             [student.curves.select(pl.lit(name).alias("model"), pl.all()) for name, student in trained.items()]
         ),
         others=others,
-        member_tvds=tuple(_held_out_tvd(student.model, training_set) for student in (trained["lsm"], *others)),
+        member_tvds=(gates[0].student_value, *(_held_out_tvd(student.model, training_set) for student in others)),
     )
 
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from assets.distillation.baselines import each_question
 from assets.distillation.endurance import Endurance
-from assets.distillation.simulated_shares import DrawnPanel, change_errors
+from assets.distillation.simulated_shares import DrawnPanel, change_errors, held_out_resamples
 from assets.distillation.training_set import TrainingSet
 from validation.intervals import bootstrap_interval
 from validation.metrics import tail_excess, tvd
@@ -109,13 +109,7 @@ def simulation_gates(
         endurance: the long rollout.
         seed: fixes the resampling.
     """
-    is_held_out_P = training_set.is_held_out_P.numpy()
-    weight_BP = np.zeros((NUM_RESAMPLES + 1, len(is_held_out_P)))
-    held_out_P = np.flatnonzero(is_held_out_P)
-    weight_BP[0, held_out_P] = 1.0
-    rng = np.random.default_rng(seed)
-    for row_P in weight_BP[1:]:
-        np.add.at(row_P, rng.choice(held_out_P, len(held_out_P)), 1.0)
+    weight_BP = held_out_resamples(training_set, NUM_RESAMPLES, seed)
     return [
         _change_gate(panel, training_set, weight_BP),
         _tail_gate(panel, training_set, weight_BP[:201]),

@@ -244,7 +244,8 @@ def _option_losses(
         share_path(answers_TMO, is_known_TM, scenario_M, stack.num_copies).mean_TSO
         for answers_TMO in ((logits_TMO + offset_MO).softmax(2), target_TMO)
     )
-    shares = ((ours - theirs) ** 2).sum(2).nanmean()
+    squares_TS = ((ours - theirs) ** 2).sum(2)  # NaN where a question has no counted answer
+    shares = squares_TS.nansum() / (~squares_TS.isnan()).sum().clamp(min=1)
     if not asked.question.is_ordinal:
         return plain, anchored, None, shares
     gap_TMO = (logits_TMO.softmax(2) - target_TMO).cumsum(2)[..., :-1]

@@ -45,7 +45,8 @@ def render_model_card(
             "## How it was trained",
             "",
             f"- best epoch {distilled.student.best_epoch} of {distilled.student.num_epochs} trained, chosen on "
-            f"{int(distilled.training_set.is_validation_P.sum())} validation agents",
+            f"{int(distilled.training_set.is_validation_P.sum())} validation agents, and on the shares of drawn people "
+            "among all that are not held out",
             *_member_lines(distilled),
             *(f"- {name}: {value}" for name, value in recipe.items()),
             "",

@@ -112,6 +112,17 @@ def tabulate_shares(
     return pl.DataFrame(rows, schema=CONTRACTS["simulated_shares"].polars_schema())
 
 
+def held_out_resamples(training_set: TrainingSet, number: int, seed: int) -> np.ndarray:
+    """How often each agent of the panel counts, [1 + number, P]: held-out agents once each, then resamples of them."""
+    held_out_P = np.flatnonzero(training_set.is_held_out_P.numpy())
+    weight_BP = np.zeros((number + 1, training_set.num_agents))
+    weight_BP[0, held_out_P] = 1.0
+    rng = np.random.default_rng(seed)
+    for row_P in weight_BP[1:]:
+        np.add.at(row_P, rng.choice(held_out_P, len(held_out_P)), 1.0)
+    return weight_BP
+
+
 def change_errors(panel: DrawnPanel, training_set: TrainingSet, weight_BP: np.ndarray) -> ChangeError:
     """Total variation distance between the student's and the teacher's change of shares since timestep 0.
 

@@ -25,11 +25,7 @@ def write_artifacts(distilled: Distilled, card: str, folder: Path) -> dict[str, 
         "no_graph_config": folder / "no_graph.json",
         "model_card": folder / "MODEL_CARD.md",
     }
-    for number, _ in enumerate(distilled.others, start=2):
-        paths[f"member_{number}_weights"] = folder / f"member_{number}.safetensors"
-        paths[f"member_{number}_config"] = folder / f"member_{number}.json"
-    members = [(f"member_{number}_", trained) for number, trained in enumerate(distilled.others, start=2)]
-    for prefix, trained in (("", distilled.student), ("no_graph_", distilled.no_graph), *members):
+    for prefix, trained in (("", distilled.student), ("no_graph_", distilled.no_graph)):
         state = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
         save_file(state, paths[f"{prefix}weights"])
         encoder = {TEXT_ENCODER: distilled.training_set.text_encoder}

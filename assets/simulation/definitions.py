@@ -11,7 +11,7 @@ import polars as pl
 
 from assets.simulation.counterfactuals import compare_scenarios
 from assets.simulation.interventions import intervention_surface as measure_interventions
-from assets.simulation.long_rollouts import Keeping
+from assets.simulation.long_rollouts import Keeping, KeptSimulation
 from assets.simulation.opinion import simulate_opinion_baseline
 from assets.simulation.outcomes import summarise_outcomes
 from assets.simulation.profiles import reasoning_profiles as cluster_profiles
@@ -19,6 +19,7 @@ from assets.simulation.rows import empty_rows
 from assets.simulation.trajectories import simulate_scenario
 from assets.students import load_student
 from model.kernels.social_attention import describe_backend
+from orchestration.freshness import STAGE_BY_ASSET, code_digest
 from orchestration.partitions import (
     EVERY_SCENARIO_SAME_REPLICATE,
     SIMULATION_PARTITIONS,
@@ -31,6 +32,7 @@ from orchestration.table_assets import table_options, table_output
 from orchestration.table_store import Partition
 
 POOL = "simulation"
+ROLLOUT_STAGE = STAGE_BY_ASSET["trajectories"]
 SURFACE_AGENTS = 1_000
 """Agents on which interventions are simulated and differentiated; beyond it the surface is a sample of society."""
 
@@ -99,7 +101,12 @@ def rollouts(
     recipe = platform.recipe
     remembered: list[PartitionRows] = []
     spread: dict[str, int | float] = {}
-    keeping = Keeping(platform.settings.rollouts_dir, platform.settings.rollout_processes)
+    kept: list[KeptSimulation] = []
+    keeping = Keeping(
+        platform.settings.rollouts_dir,
+        platform.settings.rollout_processes,
+        code=code_digest(ROLLOUT_STAGE.room, ROLLOUT_STAGE.other_code),
+    )
 
     def simulate() -> Iterator[PartitionRows]:
         for partition in _partitions(context):
@@ -117,7 +124,8 @@ def rollouts(
             yield PartitionRows(partition, chain(simulation.trajectory_chunks(), mechanism))
             remembered.append(PartitionRows(partition, [simulation.episodes()]))
             spread.update(simulation.facts)
-            simulation.discard()
+            if isinstance(simulation, KeptSimulation):
+                kept.append(simulation)
 
     facts = {
         "model_version": student.version,
@@ -128,6 +136,8 @@ def rollouts(
         context.log.warning(f"No champion: simulating with candidate version {student.version}.")
     yield dg.Output(PartitionedRows(simulate()), output_name="trajectories", metadata=facts)
     yield dg.Output(PartitionedRows(remembered), output_name="episodes", metadata=facts | spread)
+    for simulation in kept:  # only now are the rows of both tables stored
+        simulation.discard()
 
 
 @dg.asset(

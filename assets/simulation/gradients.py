@@ -20,9 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assets.simulation.rollouts import AGENTS_PER_BLOCK, RolloutInputs
+from assets.simulation.rollouts import RolloutInputs, steps_of
 from model.lsm.lsm import LSM
-from model.lsm.rollout import rollout
 
 EVENT_FIELDS = ("valence", "credibility", "exposure.reach", "at", "framing")
 """Fields of an event that derivatives are taken of, as scenario files name them."""
@@ -97,18 +96,9 @@ def _with_last(derivative_O: Tensor) -> np.ndarray:
 
 
 def _roll_out(model: LSM, inputs: RolloutInputs) -> list[Tensor]:
-    state = rollout(
-        model,
-        inputs.attributes_NA,
-        inputs.graph,
-        inputs.timeline,
-        inputs.questions,
-        inputs.triggers,
-        inputs.num_timesteps,
-        seed=inputs.seed,
-        agent_id_N=inputs.agent_id_N,
-        counted_N=inputs.counted_N,
-        agents_per_block=AGENTS_PER_BLOCK,
-        is_checkpointed=len(inputs.attributes_NA) * inputs.num_timesteps > AGENT_TIMESTEPS_KEPT,
-    )
+    is_long = len(inputs.attributes_NA) * inputs.num_timesteps > AGENT_TIMESTEPS_KEPT
+    state = None
+    for step in steps_of(model, inputs, is_recorded=False, is_checkpointed=is_long):
+        state = step.state
+    assert state is not None, "a rollout has timestep 0"
     return [answer_NO[inputs.counted_N].double().mean(0) for answer_NO in model.answers(state, inputs.questions)]

@@ -26,7 +26,7 @@ from model.lsm.sharding import cut_share, make_shards, partition_agents
 logger = logging.getLogger(__name__)
 
 LONG_AGENT_TIMESTEPS = 2_000_000
-"""Agents × timesteps from which a rollout is kept in a folder: about a minute's work of two cores."""
+"""Agents × timesteps from which a rollout is kept in a folder; shorter ones are sooner done again."""
 
 
 class RolloutFailed(RuntimeError):
@@ -35,11 +35,15 @@ class RolloutFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Keeping:
-    """Where long rollouts are kept, and over how many processes each is spread."""
+    """Where long rollouts are kept, and over how many processes each is spread.
+
+    `code` is a digest of the code that rows depend on: a rollout that other code began is begun again.
+    """
 
     root: Path
     num_processes: int = 1
     long_agent_timesteps: int = LONG_AGENT_TIMESTEPS
+    code: str = ""
 
     def applies_to(self, inputs: RolloutInputs) -> bool:
         """Whether a rollout is to be kept in a folder."""
@@ -61,7 +65,7 @@ class KeptSimulation:
     ) -> None:
         self.num_timesteps = inputs.num_timesteps
         num_shards = min(keeping.num_processes, len(inputs.attributes_NA))
-        name = folder_name(key, model, inputs, model_version, num_shards)
+        name = folder_name(key, model, inputs, model_version, num_shards, keeping.code)
         for path in older_folders(keeping.root, name):
             RolloutFolder(path).discard()
         self.folder = RolloutFolder(keeping.root / name)

@@ -99,9 +99,13 @@ def _timesteps(
         ]
         if told is None:
             parts += [_anchor(channel, value) for channel, value in _strongest(channels)]
+            told = list(channels)
         else:
             moved = [(index, now - then) for index, (now, then) in enumerate(zip(channels, told, strict=True))]
-            parts += [_anchor(load_channels()[index], change) for index, change in _largest(moved)]
+            largest = _largest(moved)
+            parts += [_anchor(load_channels()[index], change) for index, change in largest]
+            for index, _ in largest:
+                told[index] = channels[index]
         if answer != previous:
             parts.append(f"leans to {answer.replace('_', ' ')} ({max(probabilities):.0%})")
         is_last = step["timestep"] == steps["timestep"].max()
@@ -111,7 +115,6 @@ def _timesteps(
         if parts:
             parts.append(f"conviction {step['conviction']:.2f}")
             yield f"{unit} {step['timestep']}: " + "; ".join(parts) + "."
-            told = channels
         previous = answer
 
 

@@ -228,11 +228,13 @@ class RolloutFolder:
         draft.replace(self.path / name)
 
 
-def folder_name(key: PartitionKey, model: LSM, inputs: RolloutInputs, model_version: int, num_shards: int) -> str:
+def folder_name(
+    key: PartitionKey, model: LSM, inputs: RolloutInputs, model_version: int, num_shards: int, code: str
+) -> str:
     """A name that holds a digest of everything a rollout's rows and snapshots depend on."""
     digest = hashlib.sha256()
     facts = [asdict(key), model.config.to_dict(), model_version, num_shards, inputs.num_timesteps, inputs.seed, FORMAT]
-    facts += [[asdict(trigger) for trigger in inputs.triggers], inputs.event_names]
+    facts += [[asdict(trigger) for trigger in inputs.triggers], inputs.event_names, code]
     facts += [[question.question_id, question.is_ordinal] for question in inputs.questions]
     digest.update(json.dumps(facts, default=str).encode())
     for tensor in [*model.state_dict().values(), *_input_tensors(inputs).values()]:

@@ -142,6 +142,35 @@ def population_mask(agents: pl.DataFrame, scenario_rows: pl.DataFrame) -> pl.Ser
     return is_counted
 
 
+def steps_of(
+    model: LSM,
+    inputs: RolloutInputs,
+    *,
+    is_recorded: bool = True,
+    is_checkpointed: bool = False,
+    after: Snapshot | None = None,
+    peers: Peers | None = None,
+) -> Iterator[Step]:
+    """Timesteps of a rollout of these inputs, with gradient where that is switched on; see `model.lsm.rollout`."""
+    return rollout.rollout_steps(
+        model,
+        inputs.attributes_NA,
+        inputs.graph,
+        inputs.timeline,
+        inputs.questions,
+        inputs.triggers,
+        inputs.num_timesteps,
+        seed=inputs.seed,
+        is_recorded=is_recorded,
+        agent_id_N=inputs.agent_id_N,
+        counted_N=inputs.counted_N,
+        agents_per_block=AGENTS_PER_BLOCK,
+        is_checkpointed=is_checkpointed,
+        after=after,
+        peers=peers,
+    )
+
+
 def rollout_steps(
     model: LSM, inputs: RolloutInputs, after: Snapshot | None = None, peers: Peers | None = None
 ) -> Iterator[Step]:
@@ -153,21 +182,7 @@ def rollout_steps(
         after: where an interrupted rollout of the same inputs was left; None for the beginning.
         peers: the other shards, where these agents are one of several.
     """
-    steps = rollout.rollout_steps(
-        model,
-        inputs.attributes_NA,
-        inputs.graph,
-        inputs.timeline,
-        inputs.questions,
-        inputs.triggers,
-        inputs.num_timesteps,
-        seed=inputs.seed,
-        agent_id_N=inputs.agent_id_N,
-        counted_N=inputs.counted_N,
-        agents_per_block=AGENTS_PER_BLOCK,
-        after=after,
-        peers=peers,
-    )
+    steps = steps_of(model, inputs, after=after, peers=peers)
     while True:
         with torch.no_grad():
             step = next(steps, None)

@@ -56,9 +56,6 @@ class Simulation:
             if record.timestep == self._inputs.num_timesteps:
                 self._last_state = step.state
 
-    def discard(self) -> None:
-        """Nothing was kept."""
-
     @property
     def facts(self) -> dict[str, int | float]:
         """How the rollout is spread, for metadata."""

@@ -67,7 +67,7 @@ class LSM(nn.Module):
         self.expression = Expression(config)
         self.readout_head = Readout(config)
         self.leaning = Leaning()
-        self.trust = Trust(config) if config.use_trust else None
+        self.trust = Trust(config) if config.use_trust and config.use_graph else None
 
     @property
     def num_parameters(self) -> int:

@@ -1,7 +1,7 @@
 """A rollout: a population through the timesteps of a scenario, in constant memory or with gradient.
 
-`rollout` runs to the end; `rollout_steps` hands out timestep after timestep, each computed when it is asked for. Either
-can begin at a `Snapshot` of an earlier rollout and gives the same bits as if it had never been interrupted.
+`rollout` runs to the end; `rollout_steps` hands out timestep after timestep, each computed when it is asked for, and
+can begin at a `Snapshot` of an earlier rollout: it gives the same bits as if that had never been interrupted.
 
 Legend: N agents, S speakers, A attributes, K channels, V events, O options.
 """
@@ -115,8 +115,6 @@ def rollout(
     counted_N: Tensor | None = None,
     agents_per_block: int | None = None,
     is_checkpointed: bool = False,
-    after: Snapshot | None = None,
-    peers: Peers | None = None,
 ) -> State:
     """Takes a population through a scenario and returns its last state.
 
@@ -141,9 +139,7 @@ def rollout(
         counted_N: bool, agents whose answers count towards triggers; None for all.
         agents_per_block: agents computed together, to bound memory.
         is_checkpointed: with gradient, keep the state of each timestep alone and compute the rest again on the way
-            back: memory of one timestep instead of all, for up to 1.8 times the time.
-        after: where an earlier rollout of the same inputs was left; None for the beginning.
-        peers: the other parts of a society of which these agents are one; None where they are all.
+            back: memory of one timestep instead of all, for more time.
 
     Raises:
         InputError: inputs do not fit the model or one another.
@@ -167,15 +163,11 @@ def rollout(
         counted_N=counted_N,
         agents_per_block=agents_per_block,
         is_checkpointed=is_checkpointed,
-        after=after,
-        peers=peers,
     ):
         state = step.state
         if record is not None and step.record is not None:
             record(step.record)
-    if state is None:
-        assert after is not None, "a rollout from the beginning has timestep 0"
-        return after.state
+    assert state is not None, "a rollout has timestep 0"
     return state
 
 
@@ -201,8 +193,10 @@ def rollout_steps(
 ) -> Iterator[Step]:
     """The timesteps of a rollout, each computed when it is asked for, with gradient where it is enabled at that moment.
 
-    Args are those of `rollout`; `is_recorded` says whether records are wanted. With `after`, the first timestep is the
-    one after the snapshot's.
+    Args are those of `rollout`, and:
+        is_recorded: whether records are wanted.
+        after: where an earlier rollout of the same inputs was left; the first timestep is the one after it.
+        peers: the other parts of a society of which these agents are one; None where they are all.
 
     Raises:
         InputError: inputs do not fit the model or one another.

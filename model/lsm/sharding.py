@@ -144,6 +144,7 @@ class Processes:
 
     def speakers(self, expression_NX: Tensor) -> Tensor:
         """What the shard's agents and their neighbours outside broadcast, [S, X]; rows travel to whoever hears them."""
+        assert not expression_NX.requires_grad, "shards exchange expressions without gradient"
         received_HX = expression_NX.new_empty(sum(self.num_received), expression_NX.shape[1])
         torch.distributed.all_to_all_single(
             received_HX, expression_NX[self.rows].contiguous(), self.num_received, self.num_sent

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 import torch
 
@@ -211,3 +212,31 @@ def test_gradients_are_cut_within_long_scenarios(training_set: TrainingSet) -> N
     losses = student.curves.filter(metric="loss_drawn_shares")["value"]
     assert len(losses) == 2
     assert losses.is_finite().all()
+
+
+def of_its_own_question(panel: "Panel", num_timesteps: int) -> TrainingSet:
+    """The panel's two scenarios, of which the quiet one asks something else and ends earlier."""
+    is_quiet = pl.col("scenario_id") == "quiet"
+    other = pl.col("text_embedding").list.reverse()
+    scenarios = panel.scenarios.with_columns(
+        pl.when(is_quiet).then(pl.lit("other")).otherwise("name").alias("name"),
+        pl.when(is_quiet).then(other).otherwise("text_embedding").alias("text_embedding"),
+        pl.when(is_quiet).then(num_timesteps).otherwise("num_timesteps").cast(pl.Int32).alias("num_timesteps"),
+    )
+    traces = panel.traces.filter(~is_quiet | (pl.col("timestep") <= num_timesteps)).with_columns(
+        pl.when(is_quiet).then(pl.lit("other")).otherwise("question_id").alias("question_id")
+    )
+    return replace(panel, scenarios=scenarios, traces=traces).training_set()
+
+
+@pytest.mark.parametrize("is_validation", [False, True])
+def test_a_question_without_counted_answers_in_a_window_stops_no_training(panel: "Panel", is_validation: bool) -> None:
+    training_set = of_its_own_question(panel, num_timesteps=2)
+    flags = [is_validation and rollout.scenario_id == "quiet" for rollout in training_set.rollouts]
+    training_set = replace(training_set, is_validation_S=torch.tensor(flags))
+
+    trained = train_student(training_set, epochs=3, seed=8, config=student_config(training_set))
+
+    losses = trained.curves.filter(pl.col("metric").str.starts_with("loss_"))
+    assert losses.height > 10
+    assert losses["value"].is_finite().all()
