@@ -363,7 +363,6 @@ def up() -> None:
 
 def _settings(recipe: str | None = None, *, is_prepared: bool = True):
     """Settings of this command, with the home folder ready; a recipe given on the command line wins."""
-
     if recipe:
         os.environ["POPULACE_RECIPE"] = recipe
     from orchestration.recipes import find_recipe

@@ -24,9 +24,10 @@ def print_estimate(settings: Settings, console: Console) -> None:
     """Prints requests, tokens and cost per model and pass; nothing is sent and nothing is written."""
     recipe, store = find_recipe(settings.recipe), TableStore(settings.tables_dir)
     endpoint = teacher_endpoint(settings)
+    scenarios = scenarios_table(read_scenarios(settings.scenarios_dir))
     model = str(endpoint.model or MODEL_FAMILY)
     if endpoint.base_url is None and store.exists("survey_respondents"):
-        model = open_teacher(endpoint, store.read("survey_respondents")).model
+        model = open_teacher(endpoint, store.read("survey_respondents"), scenarios).model
     has_population = store.exists("agents") and store.exists("ties")
     panel = (
         choose_panel(store.read("agents"), store.read("ties"), recipe.panel_size, recipe.seed).tolist()
@@ -34,7 +35,7 @@ def print_estimate(settings: Settings, console: Console) -> None:
         else list(range(recipe.panel_size))
     )
     plan = plan_elicitation(
-        scenarios_table(read_scenarios(settings.scenarios_dir)),
+        scenarios,
         panel,
         teacher=endpoint.label,
         model=model,

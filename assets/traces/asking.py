@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from assets.traces.completions import DEFAULT_COMPLETION_TOKENS, Answer, Failure, Request
+from assets.traces.completions import DEFAULT_COMPLETION_TOKENS, Outcome, Request
 from assets.traces.ledger import LedgerError, NoRoom, TooDear
 from assets.traces.ledger_queue import LedgerQueue
 from assets.traces.prices import find_price
@@ -20,7 +20,6 @@ from assets.traces.teachers import Teacher
 
 BUSY_SECONDS = 0.25
 """How often a request that another process is asking, or that does not fit the budget yet, is looked at again."""
-Outcome = Answer | Failure
 Mode = Literal["live", "batch"]
 
 

@@ -136,8 +136,9 @@ class Batches:
             remote = await self._create_once(key, uploaded.id)
         except openai.APIError as error:
             trouble = read_trouble(error, till.teacher.client.api_key)
-            if not trouble.is_unconfirmed:
-                await self._fail_all(key, attempts.values(), f"the batch was not taken: {trouble.reason}")
+            if trouble.is_unconfirmed:
+                raise self._cannot_look(key, error) from None
+            await self._fail_all(key, attempts.values(), f"the batch was not taken: {trouble.reason}")
             raise TeacherUnusable(
                 f"The teacher {till.teacher.label} takes no batch: {trouble.reason}. Nothing was bought with it. Check "
                 "its address, model and key, or set POPULACE_TEACHER_MODE=live, then run again."
@@ -159,7 +160,10 @@ class Batches:
                 if not trouble.is_retried:
                     raise
                 await asyncio.sleep(waiting_seconds(attempt, trouble.retry_after))
-                found = await self._find(key)
+                try:
+                    found = await self._find(key)
+                except openai.APIError as unlisted:  # the batch may exist: its requests stay open for the next run
+                    raise self._cannot_look(key, unlisted) from None
                 if found is not None:
                     return found
                 if attempt == MOST_LOOKS:
@@ -233,14 +237,15 @@ class Batches:
     def _read(self, line: Mapping[str, Any]) -> tuple[Outcome, Usage]:
         """One line of an output or error file."""
         till = self._till
-        response = line.get("response") or {}
+        response = line.get("response")
+        response = response if isinstance(response, dict) else {}
         status = response.get("status_code")
         if status == 200:
             try:
                 answer = read_completion(response.get("body"), till.price, None, is_batch=True)
             except UnreadableReply as error:
                 return Failure(str(error)), error.usage
-            return answer, Usage(answer.prompt_tokens, answer.cached_tokens, answer.completion_tokens, answer.cost_usd)
+            return answer, answer.usage
         body = response.get("body")
         error = line.get("error") or (body.get("error") if isinstance(body, dict) else None) or {}
         said = error.get("message") or error.get("code") if isinstance(error, dict) else error

@@ -52,6 +52,16 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """Tokens that the server counted for one attempt, and their price."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a teacher answered to one request, or why it did not; `latency_ms` is None where it was not measured."""
 
@@ -70,6 +80,11 @@ class Answer:
         return bool(self.refusal) or self.content is None or self.finish_reason == "content_filter"
 
     @property
+    def usage(self) -> Usage:
+        """What the server counted for it."""
+        return Usage(self.prompt_tokens, self.cached_tokens, self.completion_tokens, self.cost_usd)
+
+    @property
     def is_truncated(self) -> bool:
         """Whether the answer stops at the most tokens that it was allowed."""
         return self.finish_reason == "length"
@@ -82,14 +97,7 @@ class Failure:
     reason: str
 
 
-@dataclass(frozen=True)
-class Usage:
-    """Tokens that the server counted for one attempt, and their price."""
-
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
+Outcome = Answer | Failure
 
 
 class UnreadableReply(ValueError):

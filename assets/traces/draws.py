@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from assets.traces.answers import MalformedAnswer, read_answer
-from assets.traces.completions import Answer, Failure, Request, all_of
+from assets.traces.completions import Answer, Failure, Outcome, Request, all_of
 from assets.traces.minds import Mind
 from assets.traces.prompts import Step, prompt_hash, render_statement, render_step, render_system, schema_hash
 
 MOST_REASON = 200
-Outcome = Answer | Failure
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,17 @@ own, in which people answer that question only; what they answer counts for the 
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from assets.traces.asking import Asker, AskingOptions, Counts, ElicitationError, Till, tell_regularly
+from assets.traces.asking import Asker, AskingOptions, Counts, Till, tell_regularly
 from assets.traces.batches import Batches
 from assets.traces.draws import Draw, Planned
 from assets.traces.event_reach import EventReach, Triggers, active_events
-from assets.traces.ledger import Ledger, LedgerError
+from assets.traces.ledger import Ledger
 from assets.traces.ledger_queue import LedgerQueue
 from assets.traces.live import Live
 from assets.traces.minds import Mind, remember
@@ -50,7 +50,7 @@ class _Rollout:
     events: pl.DataFrame
     steps: Mapping[int, pl.DataFrame]
     triggers: Triggers
-    minds: dict[int, Mind] = field(default_factory=dict)
+    minds: dict[int, Mind]
 
 
 def run_elicitation(
@@ -131,7 +131,7 @@ async def _adopt_regularly(batches: Batches, till: Till) -> None:
     while till.stopped_by is None:
         try:
             await batches.adopt()
-        except (ElicitationError, LedgerError) as error:
+        except Exception as error:  # whatever ends the adoption ends the run, which would wait for its batches for ever
             till.stop(error)
         await asyncio.sleep(ADOPTION_SECONDS)
 
@@ -162,8 +162,9 @@ async def _roll_out(
         for rollout in rollouts:
             if timestep in rollout.steps:
                 rollout.triggers.observe(timestep, rollout.question, rollout.minds)
-    order = {id(rollout): place for place, rollout in enumerate(rollouts)}
-    places = {(rollout.question["scenario_id"], rollout.question["name"]): order[id(rollout)] for rollout in rollouts}
+    places = {
+        (rollout.question["scenario_id"], rollout.question["name"]): place for place, rollout in enumerate(rollouts)
+    }
     return sorted(rows, key=lambda row: places[row["scenario_id"], row["question_id"]])
 
 

@@ -91,7 +91,9 @@ def ledger_state(path: Path) -> LedgerState:
         return LedgerState(
             by_model=_frame(
                 connection,
-                "select model, count(*) as num_answers, sum(refusal is not null or content is null) as num_refusals, "
+                "select model, count(*) as num_answers, "
+                "sum(coalesce(refusal, '') <> '' or content is null or finish_reason is 'content_filter') "
+                "as num_refusals, "
                 "sum(prompt_tokens) as prompt_tokens, sum(cached_tokens) as cached_tokens, "
                 "sum(completion_tokens) as completion_tokens, sum(cost_usd) as cost_usd from answers group by model",
             ),

@@ -241,8 +241,7 @@ class Ledger:
                     attempt_id,
                 ),
             )
-            usage = Usage(answer.prompt_tokens, answer.cached_tokens, answer.completion_tokens, answer.cost_usd)
-            _add_outcome(connection, attempt_id, None, usage)
+            _add_outcome(connection, attempt_id, None, answer.usage)
 
         return operation
 

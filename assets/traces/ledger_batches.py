@@ -48,14 +48,15 @@ def claim_batch(
     """
 
     def operation(connection: sqlite3.Connection) -> list[Claim]:
-        connection.execute("insert into batches (batch_key, teacher, model) values (?, ?, ?)", (key, teacher, model))
-        note(ledger, key, CLAIMED)(connection)
         claims = [
             ledger.claim(request, model, expected_usd, budget_usd, key)(connection)
             for request, expected_usd in requests
         ]
-        if not any(isinstance(claim, Attempt) for claim in claims):
-            note(ledger, key, COLLECTED)(connection)
+        if any(isinstance(claim, Attempt) for claim in claims):
+            connection.execute(
+                "insert into batches (batch_key, teacher, model) values (?, ?, ?)", (key, teacher, model)
+            )
+            note(ledger, key, CLAIMED)(connection)
         return claims
 
     return operation

@@ -139,5 +139,4 @@ class Live:
             return Trouble(str(error)), error.usage
         except (ValueError, RecursionError):
             return Trouble("the reply is no JSON", is_retried=True, is_unconfirmed=True), Usage()
-        usage = Usage(answer.prompt_tokens, answer.cached_tokens, answer.completion_tokens, answer.cost_usd)
-        return answer, usage
+        return answer, answer.usage

@@ -6,6 +6,7 @@ that were never carried out to the error file, so every line of the input is in 
 """
 
 import json
+import logging
 import secrets
 import threading
 import time
@@ -15,6 +16,8 @@ from typing import Any
 
 from assets.traces.embedded_teacher.protocol import BATCHED_ENDPOINTS, RequestRefused
 from assets.traces.embedded_teacher.shelf import Shelf
+
+logger = logging.getLogger(__name__)
 
 WINDOW, WINDOW_SECONDS = "24h", 86_400.0
 MOST_REQUESTS = 50_000
@@ -112,6 +115,17 @@ class BatchDesk:
         return batch | {"status": "cancelling"} if is_stopping else batch
 
     def _carry_out(self, batch_id: str) -> None:
+        """Answers a batch; whatever goes wrong ends it as failed, so that nobody polls for ever."""
+        try:
+            self._answer_all(batch_id)
+        except Exception as error:
+            logger.exception("Batch %s failed.", batch_id)
+            problem = {"code": "server_error", "message": type(error).__name__, "param": None, "line": None}
+            errors = {"object": "list", "data": [problem]}
+            failed = {"status": "failed", "failed_at": int(time.time()), "errors": errors}
+            self.shelf.put(self.shelf.get(batch_id) | failed)
+
+    def _answer_all(self, batch_id: str) -> None:
         batch = self.shelf.get(batch_id)
         requests, problems = read_requests(self.shelf.content_of(batch["input_file_id"]), batch["endpoint"])
         if problems:

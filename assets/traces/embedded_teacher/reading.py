@@ -53,7 +53,6 @@ class Situation:
     timestep: int
     events: tuple[Event, ...]
     peer_options: tuple[str, ...]
-    num_statements: int
     memories: tuple[Memory, ...]
     channels: dict[str, float] | None
 
@@ -118,7 +117,6 @@ def read_situation(user: str, question: AskedQuestion, notes: EventNotes) -> Sit
             _read_event(match, question, notes) for match in EVENT.finditer(sections.get("What reached the person", ""))
         ),
         peer_options=tuple(match["option"] for match in STATED.finditer(statements)),
-        num_statements=len(re.findall(r"^- person ", statements, flags=re.MULTILINE)),
         memories=_read_memories(sections.get("What the person remembers", ""), timestep),
         channels=None
         if state is None

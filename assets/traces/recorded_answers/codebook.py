@@ -135,8 +135,8 @@ class RecordedItem(_Strict):
 class RecordedCodebook(_Strict):
     """The description of recorded answers.
 
-    `sources` are catalogue names, or files (.parquet, .csv) beside the codebook. `first_draw` is the number of the
-    first draw in the column `draw`. `refusals` are texts (lower case) that mark a raw answer as a refusal.
+    `sources` are catalogue names, or files (.parquet, .csv, .jsonl) beside the codebook. `first_draw` is the number of
+    the first draw in the column `draw`. `refusals` are texts (lower case) that mark a raw answer as a refusal.
     """
 
     answers: Name
