@@ -373,6 +373,27 @@ def test_a_server_without_batches_is_named(path: Path) -> None:
         assert KEY not in f"{raised.value!r}"
 
 
+def test_a_batch_that_cannot_be_looked_for_is_not_sent_again(path: Path, undisturbed: pl.DataFrame) -> None:
+    with FaultyTeacher() as server:
+        honest, is_hiding = server._other, [True]
+
+        def hide_batches(method: str, address: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+            status, content = honest(method, address, headers, body)
+            if is_hiding[0] and address == "/v1/batches":
+                return (503 if method == "POST" else 403), b"{}"
+            return status, content
+
+        server._other = hide_batches  # pyright: ignore[reportAttributeAccessIssue]
+        with pytest.raises(TeacherUnusable, match="collected, not bought again"):
+            elicit(path, server.base_url, mode="batch")
+        assert len(server.batches) == 1, "the server took the batch all the same"
+        is_hiding[0] = False
+        elicitation = elicit(path, server.base_url, mode="batch")
+        assert len(server.batches) == 4, "the first batch was not sent again"
+        audit(server, path, elicitation.traces)
+    same_answers(elicitation.traces, undisturbed)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("moment", "mode"), [("before the reply", "batch"), ("while it is polled", "live")])
 def test_a_batch_outlives_the_run_that_sent_it(
