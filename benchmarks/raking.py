@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from assets.population.raking import Margin, rake
+from assets.population.laid_margins import Margin
+from assets.population.weighting import CalibrationMethod, calibrate_weights
 from benchmarks.timing import Row, median_seconds
 from orchestration.settings import PROJECT_ROOT
 
@@ -62,10 +63,11 @@ def survey() -> tuple[np.ndarray, list[Margin]]:
 def measure() -> list[Row]:
     """Rows against both peers, with the largest margin error of each beside the time."""
     weight, margins = survey()
+    method = CalibrationMethod(tolerance=TOLERANCE)
     errors: dict[str, float] = {}
 
     def ours() -> None:
-        errors["ours"] = largest_error(rake(weight, margins, tolerance=TOLERANCE).calibrated_weight_R, margins)
+        errors["ours"] = largest_error(calibrate_weights(weight, margins, method).calibrated_weight_R, margins)
 
     def ipfn_peer() -> None:
         errors["ipfn"] = largest_error(_with_ipfn(weight, margins), margins)

@@ -136,6 +136,13 @@ MEASURED: tuple[Stage, ...] = (
         other_code=ENGINE_CODE,
     ),
     Stage(
+        "unseen_scenarios",
+        "distillation",
+        ("agents", "ties", "media_sources", "scenarios", "reasoning_traces", "student_model"),
+        ("training_epochs", "num_scenario_splits", "seed"),
+        other_code=ENGINE_CODE,
+    ),
+    Stage(
         "recorded_readout",
         "distillation",
         ("recorded_answers", "recorded_questions"),

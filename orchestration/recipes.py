@@ -9,9 +9,9 @@ class Recipe:
 
     `panel_size` agents are elicited from the teacher; `repeat_share` of the requests are drawn `num_draws` times to
     measure the teacher's noise floor. `max_timesteps` caps the timesteps that scenario files ask for. `num_members`
-    students are trained with different seeds. `num_ablations` parts of the student are left out in turn, each a
-    training of its own. `num_item_splits` students are fitted to recorded answers, each with other unseen questions,
-    where such answers are at hand.
+    students are trained with different seeds. `num_ablations` parts of the student, and `num_scenario_splits` sets of
+    questions, are left out in turn, each a training of its own. `num_item_splits` students are fitted to recorded
+    answers, each with other unseen questions, where such answers are at hand.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Recipe:
     training_epochs: int
     num_members: int
     num_ablations: int
+    num_scenario_splits: int
     num_item_splits: int
     seed: int = 20161108
 
@@ -50,6 +51,7 @@ RECIPES: dict[str, Recipe] = {
             training_epochs=14,
             num_members=1,
             num_ablations=0,
+            num_scenario_splits=0,
             num_item_splits=1,
         ),
         Recipe(
@@ -63,6 +65,7 @@ RECIPES: dict[str, Recipe] = {
             training_epochs=60,
             num_members=1,
             num_ablations=1,
+            num_scenario_splits=3,
             num_item_splits=2,
         ),
         Recipe(
@@ -76,6 +79,7 @@ RECIPES: dict[str, Recipe] = {
             training_epochs=200,
             num_members=3,
             num_ablations=100,
+            num_scenario_splits=100,
             num_item_splits=5,
         ),
     )

@@ -80,7 +80,10 @@ def run_expectations(
 
 
 def check_tables(
-    tables: Mapping[str, pl.DataFrame], site_dir: Path, sizes: Mapping[str, int] | None = None
+    tables: Mapping[str, pl.DataFrame],
+    site_dir: Path,
+    sizes: Mapping[str, int] | None = None,
+    questions: pl.DataFrame | None = None,
 ) -> list[ExpectationResult]:
     """Runs the suites of several tables in one context and builds one site of Data Docs.
 
@@ -88,13 +91,17 @@ def check_tables(
         tables: rows by table name; tables without rows are left out by the caller.
         site_dir: folder of the site; its index.html is the start page.
         sizes: rows of the whole tables, where `tables` holds thinned ones.
+        questions: for reasoning_traces, see `trace_quality.measure_quality`; its rules on options are left
+            unmeasured without them.
 
     Raises:
         ExpectationsUnavailable: a column that a suite needs is missing.
     """
     whole = sizes or {}
     suites = [
-        (name, suite) for name, frame in tables.items() for suite in suites_of(name, frame, num_rows=whole.get(name))
+        (name, suite)
+        for name, frame in tables.items()
+        for suite in suites_of(name, frame, questions, num_rows=whole.get(name))
     ]
     table_of = {suite.name: name for name, suite in suites}
     return [

@@ -8,6 +8,7 @@ from orchestration.table_assets import contract_check
 held_out_predictions_contract = contract_check("held_out_predictions")
 simulated_shares_contract = contract_check("simulated_shares")
 ablations_contract = contract_check("ablations")
+unseen_scenarios_contract = contract_check("unseen_scenarios")
 recorded_readout_contract = contract_check("recorded_readout")
 axis_probes_contract = contract_check("axis_probes")
 

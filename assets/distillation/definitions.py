@@ -16,6 +16,7 @@ from assets.distillation.held_out import with_model_version
 from assets.distillation.recorded_readout import score_recorded_readout
 from assets.distillation.registry import RegisteredStudent, register_student, training_run
 from assets.distillation.training_set import build_training_set
+from assets.distillation.unseen_scenarios import score_unseen_scenarios
 from assets.students import load_student
 from orchestration.freshness import STAGE_BY_ASSET, code_digest
 from orchestration.resources import ModelRegistry, Platform
@@ -80,7 +81,7 @@ def distillation(
         name: platform.store.open(name).version() for name in STUDENT_STAGE.upstream if platform.store.exists(name)
     }
     tracking_uri = registry.resolve_uri(platform.settings)
-    checkpoints = _checkpoints(platform)
+    checkpoints = _checkpoints(platform, "student_model")
     run = training_run(
         tracking_uri,
         platform.settings.mlflow_artifacts_dir.as_uri(),
@@ -187,7 +188,7 @@ def ablations(
     )
     rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
     training_set = build_training_set(agents, ties, media_sources, scenarios, rollouts, recipe.seed)
-    checkpoints = _checkpoints(platform)
+    checkpoints = _checkpoints(platform, "ablations")
     ablated = train_without(
         training_set,
         switchable_parts(whole.model.config)[: None if config.is_every_part else recipe.num_ablations],
@@ -204,6 +205,43 @@ def ablations(
         epochs=recipe.training_epochs,
         seed=recipe.seed,
         model_version=version,
+    )
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return table
+
+
+@dg.asset(
+    **table_options("unseen_scenarios", kinds=("torch",)),
+    deps=["student_model"],
+    description="Students trained without some scenarios, on those scenarios, beside baselines and the student that "
+    "saw them.",
+)
+def unseen_scenarios(
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    registry: ModelRegistry,
+    agents: pl.DataFrame,
+    ties: pl.DataFrame,
+    media_sources: pl.DataFrame,
+    scenarios: pl.DataFrame,
+    reasoning_traces: pl.DataFrame,
+) -> pl.DataFrame:
+    """Trains students without scenarios and scores them there; no rows where the recipe leaves none out."""
+    recipe = platform.recipe
+    version = int(platform.records.read("student_model")["version"])
+    seen = load_student(registry.resolve_uri(platform.settings), version, texts=scenarios)
+    rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
+    training_set = build_training_set(agents, ties, media_sources, scenarios, rollouts, recipe.seed)
+    checkpoints = _checkpoints(platform, "unseen_scenarios")
+    table = score_unseen_scenarios(
+        training_set,
+        seen.model,
+        num_splits=recipe.num_scenario_splits,
+        epochs=recipe.training_epochs,
+        seed=recipe.seed,
+        model_version=version,
+        progress=context.log.info,
+        checkpoints=checkpoints,
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
     return table
@@ -232,9 +270,9 @@ def recorded_readout(
     return dg.Output(table, metadata={"available": not table.is_empty()})
 
 
-def _checkpoints(platform: Platform) -> Path:
-    """Where trainings of this code keep their epochs until they have ended."""
-    return platform.settings.training_dir / code_digest(STUDENT_STAGE.room, STUDENT_STAGE.other_code)[:16]
+def _checkpoints(platform: Platform, asset: str) -> Path:
+    """Where an asset's trainings by this code keep their epochs until they have ended."""
+    return platform.settings.training_dir / asset / code_digest(STUDENT_STAGE.room, STUDENT_STAGE.other_code)[:16]
 
 
 def _loss_curves(curves: pl.DataFrame) -> dict:

@@ -77,7 +77,7 @@ def drawn_answers(model: LSM, window: Window, people: DrawnPeople, stack: Stacke
 def drawn_leanings(model: LSM, people: DrawnPeople, stack: StackedPanel) -> list[Tensor]:
     """Leanings [M, O] of drawn people, per question."""
     return [
-        model.leaning.weight * model.leaning.draw(asked.question, noise_MO)
+        model.leaning.draw(asked.question, noise_MO)
         for asked, noise_MO in zip(stack.questions, people.leanings, strict=True)
     ]
 

@@ -8,7 +8,9 @@ as possible.
 Legend: N stacked agents, T timesteps, O options.
 """
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor
 from assets.distillation.baselines import Predictions, initial_answers
 from assets.distillation.stacking import StackedPanel, StackedQuestion, stack_panel
 from assets.distillation.training_set import TrainingSet
-from model.lpm.program import Program, run
+from model.lpm.program import run
 from model.lpm.programs.opinion import opinion_population, opinion_program, stance_of
 
 CALIBRATION_STEPS = 80
@@ -27,34 +29,31 @@ SMALLEST_SHARE = 1e-4
 LARGEST_TILT = 60.0
 ANSWERS = "answers.temperature"
 """The parameter that is not fitted: stances become answers by tilting."""
+PROGRAM = opinion_program()
+PARAMETERS = {name: parameter for name, parameter in PROGRAM.parameters.items() if name != ANSWERS}
 
 
-def predict_friedkin_johnsen(training_set: TrainingSet) -> Predictions:
-    """Answers of the calibrated opinion program for the whole panel."""
+def predict_friedkin_johnsen(training_set: TrainingSet, fitted_on: TrainingSet | None = None) -> Predictions:
+    """Answers of the calibrated opinion program for the whole panel.
+
+    Args:
+        training_set: whose answers are predicted.
+        fitted_on: rollouts that ask other questions: every question is predicted with the mean, in unconstrained
+            space, of the parameters that fit theirs. When left out, each question has parameters fitted to itself.
+    """
+    borrowed = None
+    if fitted_on is not None:
+        fits = [_calibrate(task) for task in _tasks(fitted_on)]
+        borrowed = {name: torch.stack([fit[name] for fit in fits]).mean(0) for name in fits[0]}
     predictions: Predictions = {}
-    for asked in stack_panel(training_set).questions:
-        question_id = asked.question.question_id
-        copies = torch.unique(asked.agents_M // training_set.num_agents).tolist()
-        part = replace(training_set, rollouts=tuple(training_set.rollouts[copy] for copy in copies))
-        stack = stack_panel(part)
-        target = next(item for item in stack.questions if item.question.question_id == question_id)
-        first_NO = torch.from_numpy(
-            np.concatenate(
-                [
-                    initial_answers(part, answers)
-                    for rollout in part.rollouts
-                    for answers in rollout.targets
-                    if answers.question.question_id == question_id
-                ]
-            )
-        )
-        stance_TN = _calibrated_stances(stack, target, first_NO, stack.repeat(~part.is_held_out_P))
-        scores_O = asked.question.option_scores_O.double()
-        answers_TNO = torch.stack([tilt_answers(first_NO, stance_N, scores_O) for stance_N in stance_TN])
-        for number, rollout in enumerate(part.rollouts):
-            copy = slice(number * part.num_agents, (number + 1) * part.num_agents)
+    for task in _tasks(training_set):
+        with torch.no_grad():
+            stance_TN = task.stances(_calibrate(task) if borrowed is None else borrowed)
+        answers_TNO = torch.stack([tilt_answers(task.first_NO, stance_N, task.scores_O) for stance_N in stance_TN])
+        for number, rollout in enumerate(task.part.rollouts):
+            copy = slice(number * task.part.num_agents, (number + 1) * task.part.num_agents)
             answers_TPO = answers_TNO[: rollout.num_timesteps + 1, copy]
-            predictions[rollout.scenario_id, question_id] = answers_TPO.numpy()
+            predictions[rollout.scenario_id, task.target.question.question_id] = answers_TPO.numpy()
     return predictions
 
 
@@ -78,41 +77,68 @@ def tilt_answers(answer_NO: Tensor, stance_N: Tensor, option_scores_O: Tensor) -
     return torch.softmax(log_NO + ((lower_N + upper_N) / 2)[:, None] * option_scores_O, 1)
 
 
-def _calibrated_stances(stack: StackedPanel, target: StackedQuestion, first_NO: Tensor, is_fitted_N: Tensor) -> Tensor:
-    """Stances [T, N] of the program whose parameters fit the teacher's stances of the fitted agents best."""
-    scores_O = target.question.option_scores_O.double()
-    population = opinion_population(stance_of(first_NO, scores_O), stack.graph, stack.timeline, scores_O)
-    teacher_TN = (target.probability_TMO.double() @ scores_O)[1:]
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One question with all scenarios that ask it; `first_NO` are the answers at timestep 0."""
+
+    part: TrainingSet
+    stack: StackedPanel
+    target: StackedQuestion
+    first_NO: Tensor
+
+    @property
+    def scores_O(self) -> Tensor:
+        return self.target.question.option_scores_O.double()
+
+    @cached_property
+    def population(self) -> dict[str, Tensor]:
+        stance_N = stance_of(self.first_NO, self.scores_O)
+        return opinion_population(stance_N, self.stack.graph, self.stack.timeline, self.scores_O)
+
+    def stances(self, raw: dict[str, Tensor]) -> Tensor:
+        """Stances [T, N] under unconstrained parameters."""
+        values = {name: PARAMETERS[name].constrain(value) for name, value in raw.items()}
+        recorded: list[Tensor] = []
+        run(
+            PROGRAM,
+            self.population,
+            self.stack.num_timesteps,
+            record=lambda _, state: recorded.append(state["stance_N"]),
+            values=values,
+        )
+        return torch.stack(recorded)
+
+
+def _tasks(training_set: TrainingSet) -> Iterator[_Task]:
+    for asked in stack_panel(training_set).questions:
+        question_id = asked.question.question_id
+        copies = torch.unique(asked.agents_M // training_set.num_agents).tolist()
+        part = replace(training_set, rollouts=tuple(training_set.rollouts[copy] for copy in copies))
+        stack = stack_panel(part)
+        target = next(item for item in stack.questions if item.question.question_id == question_id)
+        first = [
+            initial_answers(part, answers)
+            for rollout in part.rollouts
+            for answers in rollout.targets
+            if answers.question.question_id == question_id
+        ]
+        yield _Task(part, stack, target, torch.from_numpy(np.concatenate(first)))
+
+
+def _calibrate(task: _Task) -> dict[str, Tensor]:
+    """Unconstrained parameters whose stances fit the teacher's best, among agents that are not held out."""
+    is_fitted_N = task.stack.repeat(~task.part.is_held_out_P)
+    teacher_TN = (task.target.probability_TMO.double() @ task.scores_O)[1:]
     is_counted_TN = is_fitted_N & ~teacher_TN.isnan()
     teacher_TN = teacher_TN.nan_to_num()
-    program = opinion_program()
-    parameters = {name: parameter for name, parameter in program.parameters.items() if name != ANSWERS}
-    raw = {name: parameter.unconstrained().requires_grad_() for name, parameter in parameters.items()}
+    raw = {name: parameter.unconstrained().requires_grad_() for name, parameter in PARAMETERS.items()}
     optimiser = torch.optim.Adam(list(raw.values()), lr=LEARNING_RATE)
-
-    def stances() -> Tensor:
-        values = {name: parameters[name].constrain(value) for name, value in raw.items()}
-        return _stances(program, population, stack.num_timesteps, values)
-
     for _ in range(CALIBRATION_STEPS):
         optimiser.zero_grad()
-        error_TN = (stances()[1:] - teacher_TN) ** 2
+        error_TN = (task.stances(raw)[1:] - teacher_TN) ** 2
         loss = (error_TN * is_counted_TN).sum() / is_counted_TN.sum().clamp(min=1)
         if not loss.requires_grad:
             break
         loss.backward()
         optimiser.step()
-    with torch.no_grad():
-        return stances()
-
-
-def _stances(program: Program, population: dict[str, Tensor], num_timesteps: int, values: dict[str, Tensor]) -> Tensor:
-    recorded: list[Tensor] = []
-    run(
-        program,
-        population,
-        num_timesteps,
-        record=lambda _, state: recorded.append(state["stance_N"]),
-        values=values,
-    )
-    return torch.stack(recorded)
+    return {name: value.detach() for name, value in raw.items()}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from assets.distillation.share_paths import SharePath, counted_answers, share_path
+from assets.distillation.share_paths import SharePath, counted_answers, position_path, share_path
 from assets.distillation.stacking import StackedPanel, StackedQuestion
 from model.lsm.leaning import answer_gap
 from model.lsm.lsm import LSM
@@ -19,6 +19,10 @@ HUBER_WIDTH = 0.2
 """Channel error, on the scale −1 … 1, from which on the loss grows linearly."""
 RARE_POWER = 0.25
 """How far rare answers are weighted up: an answer of share p has weight p^−RARE_POWER before normalisation."""
+SETTLING_TIMESTEPS = 50
+"""Timesteps over which the pace of shares without events is carried on, as the gate on 100 timesteps does."""
+POSITION_WEIGHT = 0.2
+"""Weight of a squared gap in log-odds beside one in shares: positions spread some four times as widely as shares."""
 LARGEST_LOGIT = 3.0
 """Observed channels are read as tanh of at most this, where the spread of the initial state is fitted."""
 
@@ -39,6 +43,7 @@ class LossWeights:
     will_share: float = 0.02
     shares: float = 5.0
     drawn_shares: float = 5.0
+    settling: float = 5.0
     initial: float = 0.3
 
 
@@ -149,12 +154,14 @@ def drawn_shares_loss(
     leanings: Sequence[Tensor],
     start: Sequence[Tensor],
     teacher: Sequence[SharePath],
+    positions: Sequence[SharePath],
     counts_N: Tensor,
 ) -> Tensor:
     """How badly drawn people move: their shares' change since timestep 0, and their spread, against the teacher's.
 
     Squared gaps, summed over options, mean over scenarios and timesteps. Changes, and not levels, since a draw's level
-    at timestep 0 is chance and stays; levels at timestep 0 are `initial_loss`'s.
+    at timestep 0 is chance and stays; levels at timestep 0 are `initial_loss`'s. Spread counts in shares and, so that
+    the firmest people stay as firm, in log-odds along the scale.
 
     Args:
         model: the student.
@@ -163,11 +170,15 @@ def drawn_shares_loss(
         leanings: their leanings, [M, O] per question.
         start: their shares at timestep 0, [S, O] per question.
         teacher: the teacher's shares of every question.
+        positions: the teacher's positions of every question, see `share_paths.position_path`.
         counts_N: bool, agents that count.
     """
     losses = []
-    for asked, leaning_MO, start_SO, theirs in zip(stack.questions, leanings, start, teacher, strict=True):
-        answers_TMO = (read_logits(model, window, asked) + leaning_MO).softmax(2)
+    for asked, leaning_MO, start_SO, theirs, placed in zip(
+        stack.questions, leanings, start, teacher, positions, strict=True
+    ):
+        logits_TMO = read_logits(model, window, asked) + leaning_MO
+        answers_TMO = logits_TMO.softmax(2)
         is_known_TM = counted_answers(asked, counts_N)[window.timesteps]
         ours = share_path(answers_TMO, is_known_TM, stack.scenario_of(asked.agents_M), stack.num_copies)
         rows = window.timesteps
@@ -175,7 +186,36 @@ def drawn_shares_loss(
         spread_TSO = ours.spread_TSO - theirs.spread_TSO[rows]
         is_asked_TSO = ~(change_TSO.isnan() | spread_TSO.isnan())
         squares_TSO = torch.where(is_asked_TSO, change_TSO, 0.0) ** 2 + torch.where(is_asked_TSO, spread_TSO, 0.0) ** 2
-        losses.append(squares_TSO.sum() / is_asked_TSO[..., 0].sum().clamp(min=1))
+        ours_TS1 = position_path(logits_TMO, asked, is_known_TM, stack).spread_TSO
+        squares_TS1 = (ours_TS1 - placed.spread_TSO[rows]) ** 2  # NaN where nobody is asked
+        squares = squares_TSO.sum() + POSITION_WEIGHT * squares_TS1.nansum()
+        losses.append(squares / is_asked_TSO[..., 0].sum().clamp(min=1))
+    return torch.stack(losses).mean()
+
+
+def settling_loss(
+    model: LSM, stack: StackedPanel, window: Window, leanings: Sequence[Tensor], counts_N: Tensor
+) -> Tensor:
+    """How far drawn people's shares would move in `SETTLING_TIMESTEPS` at the pace of a window without events.
+
+    Squared, summed over options, mean over scenarios and questions. The teacher is not asked for ever, but a world in
+    which nothing happens any more does not move its shares for ever either.
+
+    Args:
+        model: the student.
+        stack: whose questions are asked.
+        window: what drawn people did once the last event was over.
+        leanings: their leanings, [M, O] per question.
+        counts_N: bool, agents that count.
+    """
+    losses = []
+    for asked, leaning_MO in zip(stack.questions, leanings, strict=True):
+        answers_TMO = (read_logits(model, window, asked) + leaning_MO).softmax(2)[[0, -1]]
+        is_counted_TM = counts_N[asked.agents_M].expand(2, -1)
+        path = share_path(answers_TMO, is_counted_TM, stack.scenario_of(asked.agents_M), stack.num_copies)
+        pace_SO = (path.mean_TSO[1] - path.mean_TSO[0]) / (len(window.channels_TNK) - 1)
+        squares_S = ((SETTLING_TIMESTEPS * pace_SO) ** 2).sum(1)  # NaN where the scenario does not ask
+        losses.append(squares_S.nansum() / (~squares_S.isnan()).sum().clamp(min=1))
     return torch.stack(losses).mean()
 
 
@@ -206,8 +246,10 @@ def initial_loss(
     limit = torch.tanh(torch.tensor(LARGEST_LOGIT))
     location_NK = torch.atanh(typical.channels_NK.clamp(-limit, limit))
     wanted_NK = torch.atanh(target_NK.nan_to_num().clamp(-limit, limit))
-    residual_KN = torch.linalg.solve_triangular(model.initial.factor_KK, (wanted_NK - location_NK).T, upper=False)
-    likelihood_NK = 0.5 * residual_KN.T**2 + model.initial.scale_K.log()
+    width_NK = model.initial.widths(typical.topic_P)
+    residual_NK = (wanted_NK - location_NK) / width_NK
+    residual_KN = torch.linalg.solve_triangular(model.initial.factor_KK, residual_NK.T, upper=False)
+    likelihood_NK = 0.5 * residual_KN.T**2 + model.initial.scale_K.log() + width_NK.log()
     total = _mean(likelihood_NK.mean(1), is_known_N)
     for asked, leaning_MO in zip(stack.questions, leanings, strict=True):
         probability_MO = asked.probability_TMO[0]

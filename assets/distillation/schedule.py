@@ -13,18 +13,22 @@ class TrainingSettings:
     Attributes:
         travel: peak learning rate × number of optimiser steps, so that short trainings take larger steps.
         largest_learning_rate: bound on the peak learning rate.
+        residual_pace: factor on the learning rate of what attributes do not explain about a person's first state: a few
+            numbers with a likelihood of their own, which is computed once per epoch.
         windows: lengths of the windows, in timesteps, by stage; 0 is the whole scenario.
         stage_ends: share of all epochs at which each stage ends, rising to 1.
         first_drawn_stage: stage, from 0, from which drawn people are rolled out too.
         identity_dropout: share of the identity's entries that are set to zero in each window, so that a student cannot
             recognise single people of a small panel.
         longest_gradient: timesteps after which the gradient is cut within a window.
+        longest_settling: timesteps, at most, that drawn people go on for after the last before their shares are held.
         evaluate_every: epochs between evaluations on the validation agents.
         patience: share of all epochs without improvement after which training ends, in the last stage.
     """
 
     travel: float = 0.4
     largest_learning_rate: float = 5e-3
+    residual_pace: float = 10.0
     weight_decay: float = 0.02
     largest_gradient_norm: float = 1.0
     windows: tuple[int, ...] = (1, 2, 4, 8, 0)
@@ -32,6 +36,7 @@ class TrainingSettings:
     first_drawn_stage: int = 3
     identity_dropout: float = 0.2
     longest_gradient: int = 8
+    longest_settling: int = 40
     evaluate_every: int = 2
     patience: float = 0.3
     weights: LossWeights = field(default_factory=LossWeights)

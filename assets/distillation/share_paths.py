@@ -51,6 +51,31 @@ def teacher_paths(stack: StackedPanel, counts_N: Tensor) -> list[SharePath]:
     ]
 
 
+def position_path(log_TMO: Tensor, asked: StackedQuestion, is_counted_TM: Tensor, stack: StackedPanel) -> SharePath:
+    """Mean and spread over agents of where answers lie on the scale in log-odds, each [T, S, 1].
+
+    Probabilities near zero and one hide how far apart people are; log-odds do not. The position of log-odds ℓ is
+    Σ (ℓ_o − ℓ̄)(y_o − ȳ) / Σ (y_o − ȳ)², with the position y_o of each option.
+
+    Args:
+        log_TMO: logits, or logarithms of probabilities.
+        asked: the question.
+        is_counted_TM: bool.
+        stack: whose scenarios ask it.
+    """
+    centred_O = asked.question.option_scores_O.to(log_TMO) - asked.question.option_scores_O.to(log_TMO).mean()
+    position_TM = (log_TMO - log_TMO.mean(2, keepdim=True)) @ centred_O / (centred_O @ centred_O).clamp(min=1e-6)
+    return share_path(position_TM[:, :, None], is_counted_TM, stack.scenario_of(asked.agents_M), stack.num_copies)
+
+
+def teacher_positions(stack: StackedPanel, counts_N: Tensor, smallest: float) -> list[SharePath]:
+    """The same of the teacher's answers, whose shares below `smallest` count as much."""
+    return [
+        position_path(asked.probability_TMO.clamp(min=smallest).log(), asked, counted_answers(asked, counts_N), stack)
+        for asked in stack.questions
+    ]
+
+
 def counted_answers(asked: StackedQuestion, counts_N: Tensor) -> Tensor:
     """Which of the teacher's answers are known and count, bool [T, M]."""
     return counts_N[asked.agents_M] & ~asked.probability_TMO.isnan().any(2)

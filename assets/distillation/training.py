@@ -22,12 +22,26 @@ from torch import Tensor
 from assets.distillation.auxiliary_heads import AuxiliaryHeads
 from assets.distillation.checkpoints import Progress, read_progress, training_key, write_progress
 from assets.distillation.free_running import draw_people, drawn_answers, drawn_leanings, drawn_run, free_running_error
-from assets.distillation.losses import answer_offset, drawn_shares_loss, initial_loss, window_losses, window_of
+from assets.distillation.losses import (
+    answer_offset,
+    drawn_shares_loss,
+    initial_loss,
+    settling_loss,
+    window_losses,
+    window_of,
+)
 from assets.distillation.schedule import TrainingSettings
-from assets.distillation.share_paths import counted_answers, share_error, share_path, teacher_paths
+from assets.distillation.share_paths import (
+    counted_answers,
+    share_error,
+    share_path,
+    teacher_paths,
+    teacher_positions,
+)
 from assets.distillation.stacking import StackedPanel, stack_panel, start_stack, with_identity
 from assets.distillation.training_set import TrainingSet
 from model.lsm.config import LSMConfig
+from model.lsm.leaning import SMALLEST_SHARE
 from model.lsm.lsm import LSM
 from model.lsm.state import State
 
@@ -123,13 +137,17 @@ class _Training:
         self.is_training_N, self.is_validation_N = is_training_N, is_validation_N
         self.is_fitted_N = is_training_N | is_validation_N
         self.noise = torch.Generator().manual_seed(seed)
+        residuals = list(model.initial.residual_parameters())
+        known = {id(parameter) for parameter in residuals}
+        others = [item for item in (*model.parameters(), *heads.parameters()) if id(item) not in known]
         self.optimiser = torch.optim.AdamW(
-            [*model.parameters(), *heads.parameters()],
+            [{"params": others, "pace": 1.0}, {"params": residuals, "pace": settings.residual_pace}],
             lr=settings.largest_learning_rate,
             weight_decay=settings.weight_decay,
         )
         self.rates = settings.learning_rates(epochs, stack.num_timesteps)
         self.taught = teacher_paths(stack, is_training_N)
+        self.placed = teacher_positions(stack, is_training_N, SMALLEST_SHARE)
         self.taught_all = teacher_paths(stack, self.is_fitted_N)
         self.epoch, self.has_ended = 0, False
         self.best_error, self.best_epoch = math.inf, 0
@@ -163,10 +181,10 @@ class _Training:
         epoch, epochs, settings = self.epoch, self.epochs, self.settings
         window = settings.window(epoch, epochs, self.stack.num_timesteps)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.rates[epoch - 1]
+            group["lr"] = group["pace"] * self.rates[epoch - 1]
         losses = self._observed_pass(window)
         if settings.has_drawn_people(epoch, epochs):
-            losses["drawn_shares"] = self._drawn_pass()
+            losses |= self._drawn_pass()
         self.curves += [(epoch, f"loss_{name}", value) for name, value in losses.items()]
         if epoch % settings.evaluate_every and epoch < epochs:
             return
@@ -271,8 +289,8 @@ class _Training:
             states, saliences, first = [], [], timestep + 1
         return {name: value / (1 if name == "initial" else num_steps) for name, value in sums.items()}
 
-    def _drawn_pass(self) -> float:
-        """One pass over all timesteps of people drawn from their attributes; the mean loss."""
+    def _drawn_pass(self) -> dict[str, float]:
+        """One pass over all timesteps of people drawn from their attributes, and on beyond the last; mean losses."""
         model, stack = self.model.train(), self.stack
         people = draw_people(model, stack, self._next_seed())
         leanings = drawn_leanings(model, people, stack)
@@ -289,13 +307,32 @@ class _Training:
             window = window_of(first, states, saliences)
             if first == 0:
                 start = self._shares_at_start(drawn_answers(model, window, people, stack))
-            loss = drawn_shares_loss(model, stack, window, leanings, start, self.taught, self.is_training_N)
+            loss = drawn_shares_loss(
+                model, stack, window, leanings, start, self.taught, self.placed, self.is_training_N
+            )
             self._descend({"drawn_shares": loss})
             losses.append(float(loss.detach()))
             start = [share_SO.detach() for share_SO in start]
             state = with_identity(model, stack, state.detach())
             states, saliences, first = [], [], timestep + 1
-        return sum(losses) / len(losses)
+        return {"drawn_shares": sum(losses) / len(losses), "settling": self._settle(state, leanings)}
+
+    def _settle(self, state: State, leanings: Sequence[Tensor]) -> float:
+        """Lets time go on after the last event, from 0 to 40 timesteps unseen, then holds shares to where they are."""
+        model, stack, settings = self.model, self.stack, self.settings
+        unseen = int(torch.randint(settings.longest_settling + 1, (1,), generator=self.noise))
+        first = stack.num_timesteps + unseen
+        with torch.no_grad():
+            for timestep in range(stack.num_timesteps + 1, first + 1):
+                state, _ = model.advance(state, stack.graph, stack.timeline, timestep)
+        states, saliences = [state], [torch.zeros_like(state.conviction_N)]
+        for timestep in range(first + 1, first + settings.longest_gradient + 1):
+            state, perception = model.advance(state, stack.graph, stack.timeline, timestep)
+            states.append(state)
+            saliences.append(perception.salience_N)
+        loss = settling_loss(model, stack, window_of(first, states, saliences), leanings, self.is_training_N)
+        self._descend({"settling": loss})
+        return float(loss.detach())
 
     def _shares_at_start(self, answers: Sequence[Tensor]) -> list[Tensor]:
         stack = self.stack

@@ -9,9 +9,12 @@ import polars as pl
 from orchestration.freshness import CHECKED_TABLES
 from validation.contracts import CONTRACTS
 from validation.expectations import check_tables
+from validation.trace_questions import trace_questions
 
 MAX_ROWS = 50_000
 """Rows of a table that are looked at; larger ones are thinned evenly. Contracts look at every row at every write."""
+KEPT_TOGETHER = {"reasoning_traces": "repeat_group"}
+"""Column whose rows stay together when a table is thinned: redraws of one moment are compared with each other."""
 
 SCHEMA = CONTRACTS["data_quality"].polars_schema()
 
@@ -37,10 +40,11 @@ def check_quality(
     """
     sizes = {name: int(scan(name).select(pl.len()).collect().item()) for name in CHECKED_TABLES}
     present = [name for name in CHECKED_TABLES if sizes[name] or not CONTRACTS[name].may_be_empty]
-    tables = {name: thinned(scan(name), sizes[name]) for name in present}
+    tables = {name: thinned(scan(name), sizes[name], KEPT_TOGETHER.get(name)) for name in present}
+    questions = trace_questions(scan("scenarios").collect(), scan("recorded_questions").collect())
     counts: dict[str, int] = {}
     rows = []
-    for result in check_tables(tables, site_dir, sizes):
+    for result in check_tables(tables, site_dir, sizes, questions):
         position = counts.get(result.suite, 0)
         counts[result.suite] = position + 1
         rows.append(
@@ -66,6 +70,16 @@ def check_quality(
     return pl.concat([kept, now])
 
 
-def thinned(rows: pl.LazyFrame, num_rows: int) -> pl.DataFrame:
-    """Every k-th row of a table, so that at most 50,000 are left."""
-    return rows.gather_every(max(1, -(-num_rows // MAX_ROWS))).collect()
+def thinned(rows: pl.LazyFrame, num_rows: int, kept_together: str | None = None) -> pl.DataFrame:
+    """Every k-th row of a table, so that at most 50,000 are left.
+
+    Args:
+        rows: the table.
+        num_rows: its rows.
+        kept_together: a column; every k-th of its values is kept then with all its rows, about 50,000 in all.
+    """
+    every = max(1, -(-num_rows // MAX_ROWS))
+    if kept_together is None or every == 1:
+        return rows.gather_every(every).collect()
+    kept = rows.select(kept_together).unique().sort(kept_together).gather_every(every)
+    return rows.join(kept, on=kept_together, how="semi").collect()

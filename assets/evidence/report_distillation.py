@@ -28,6 +28,14 @@ select part, metric, whole_value as whole, without_value as without, difference,
 from ablations order by metric desc, difference desc
 """.strip()
 
+UNSEEN = """
+select scenario_id as scenario, metric, model, value, lower, upper, student_minus_model, difference_lower,
+       difference_upper, num_agents as agents, epochs,
+       case when model = 'lsm' then '' when difference_upper < 0 then 'student better'
+            when difference_lower > 0 then 'student worse' else 'no difference beyond chance' end as verdict
+from unseen_scenarios order by scenario_id, metric desc, value, model
+""".strip()
+
 READOUT = """
 select r.group as asked, metric, model, value, lower, upper, noise_floor, student_minus_model, difference_lower,
        difference_upper, num_questions as questions, num_personas as personas,
@@ -59,9 +67,32 @@ def distillation_section(query: Query, context: ReportContext) -> Section:
             ),
             table_block(query, ABLATIONS, "What each part of the student is worth", {"agents": "count"}),
         ]
+    if context.has("unseen_scenarios"):
+        blocks += unseen_blocks(query)
     if not blocks:
         blocks = [TextBlock("Not shown: this run left no table simulated_shares. Run `populace run`.", "warning")]
     return Section("Simulated shares and parts of the student", tuple(blocks))
+
+
+def unseen_blocks(query: Query) -> list[Block]:
+    """Students on scenarios that were left out of their training."""
+    if query("select 1 from unseen_scenarios limit 1").is_empty():
+        return [
+            TextBlock(
+                "Scenarios that the student never saw: not measured, since the recipe leaves none out of training "
+                "(num_scenario_splits) or all scenarios ask the same questions."
+            )
+        ]
+    return [
+        TextBlock(
+            "Scenarios that the student never saw: a student was trained without all scenarios that ask the same "
+            "questions (lsm) and meets held-out agents in them. lsm_seen, the registered student, saw other agents "
+            "there: a bound, not a rival. Friedkin–Johnsen takes its parameters from the other questions. tvd is the "
+            "distance of answers when each agent's first is told; share_changes the error of drawn people's changes, "
+            "where persistence stands for no change."
+        ),
+        table_block(query, UNSEEN, "The student on scenarios left out of training", {"agents": "count"}),
+    ]
 
 
 def readout_section(query: Query, context: ReportContext) -> Section:

@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from validation.intervals import design_effect
-from validation.metrics import tvd
 from validation.predicates import compile_predicate
 
 NUM_RESAMPLES = 500
@@ -119,11 +118,6 @@ def resample_shares(shares: WeightedShares, generator: np.random.Generator) -> n
 def sampling_error(distance_of_resamples: np.ndarray) -> float:
     """Expected distance between the survey's shares and those of a resample: the noise floor."""
     return float(distance_of_resamples.mean())
-
-
-def expected_tvd(shares: WeightedShares, generator: np.random.Generator) -> float:
-    """Expected total variation distance of a resample of the survey from the survey."""
-    return sampling_error(tvd(resample_shares(shares, generator), shares.share_O))
 
 
 def _wave(row: dict) -> Wave:

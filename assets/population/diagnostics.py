@@ -8,6 +8,7 @@ import polars as pl
 from assets.population.laying import compare_with_margins, lay_margins
 from assets.population.population_file import PopulationFile
 from assets.population.raking import effective_sample_size, kish_design_effect
+from assets.population.records import level_codes
 from assets.population.replicates import replicate_variance, replicate_weights
 from assets.population.weighting import Calibrator, soften
 from validation.attributes import ATTRIBUTE_BY_NAME, ATTRIBUTES
@@ -112,10 +113,7 @@ def _standard_errors(
 ) -> Iterator[Row]:
     """Shares of every attribute level with standard errors, with and without calibrating the replicates."""
     levels = [a for a in ATTRIBUTES if len(a.levels) <= LARGEST_ESTIMATED and seed[a.name].null_count() < seed.height]
-    codes = {
-        a.name: seed[a.name].cast(pl.Enum(a.levels)).to_physical().cast(pl.Int64).fill_null(-1).to_numpy() + 1
-        for a in levels
-    }
+    codes = {a.name: level_codes(seed[a.name], a.levels) + 1 for a in levels}
 
     def shares(weights_R: np.ndarray) -> np.ndarray:
         sums = [np.bincount(codes[a.name], weights=weights_R, minlength=len(a.levels) + 1)[1:] for a in levels]

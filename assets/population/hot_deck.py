@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from assets.population.errors import SynthesisError
+from assets.population.records import OPEN, level_codes
 from validation.attributes import ATTRIBUTE_BY_NAME, ATTRIBUTES
 
 FILL_ORDER = (
@@ -36,7 +37,6 @@ DEFAULT_CELL_KEYS = ("past_vote", "race_ethnicity", "education", "age_group")
 """Attributes in which donors agree as far as possible, the most telling first; the last ones are dropped first when no
 donor agrees in all of them."""
 
-OPEN = -1
 NUM_CODES = 128
 """Codes of attributes and ages are below this, so that a cell's code is a number in base 128."""
 
@@ -217,9 +217,9 @@ class _Codes:
 
 
 def _coded(name: str, values: pl.Series) -> np.ndarray:
-    if name != "age":
-        values = values.cast(pl.Enum(ATTRIBUTE_BY_NAME[name].levels)).to_physical()
-    return values.cast(pl.Int64).fill_null(OPEN).to_numpy().copy()
+    if name == "age":
+        return values.cast(pl.Int64).fill_null(OPEN).to_numpy().copy()
+    return level_codes(values, ATTRIBUTE_BY_NAME[name].levels).copy()
 
 
 def _decoded(name: str, code_N: np.ndarray) -> pl.Series:

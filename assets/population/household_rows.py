@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from assets.population.children import draw_children
 from assets.population.counties import VOTES, assign_counties
+from assets.population.records import level_codes
 
 ELDER_AGE_YEARS = 65
 
@@ -35,7 +36,7 @@ def describe_households(
 
     county_H = pl.repeat(None, len(first_H), dtype=pl.Int32, eager=True)
     if county_shares is not None:
-        vote_N = grouped["past_vote"].cast(pl.Enum(VOTES)).to_physical().cast(pl.Int64).to_numpy()
+        vote_N = level_codes(grouped["past_vote"], VOTES)
         county_H = pl.Series(assign_counties(vote_N, household_N, county_shares, rng), dtype=pl.Int32)
     num_elders_H = np.add.reduceat((age_N >= ELDER_AGE_YEARS).astype(np.int64), first_H)
     kind_H = np.where(has_couple_H, "couple", np.where(size_H == 1, "one_adult", "adults"))

@@ -15,6 +15,7 @@ import polars as pl
 
 from assets.population.hot_deck import CELL_KEYS, DEFAULT_CELL_KEYS, FIXED_KEYS, HotDeck
 from assets.population.population_file import PopulationFile
+from assets.population.records import level_codes
 from validation.attributes import ATTRIBUTES
 from validation.contracts import CONTRACTS
 
@@ -51,7 +52,7 @@ def imputation_quality_rows(
             continue
         held_out = surveys[which].filter(~pl.Series(folds[which]), pl.col(attribute.name).is_not_null())
         held_out = held_out.sample(min(NUM_SCORED, held_out.height), seed=rng_seed % 2**32)
-        answer_R = held_out[attribute.name].cast(pl.Enum(attribute.levels)).to_physical().cast(pl.Int64).to_numpy()
+        answer_R = level_codes(held_out[attribute.name], attribute.levels)
         truth_RL = np.eye(len(attribute.levels))[answer_R]
         blank = held_out.with_columns(pl.lit(None, dtype=pl.String).alias(attribute.name))
         model_R = np.square(deck.distribution(attribute.name, blank) - truth_RL).sum(axis=1)
@@ -84,6 +85,6 @@ def imputation_quality_rows(
 
 def _shares(rows: pl.DataFrame, name: str, levels: tuple[str, ...], weight: str | None) -> np.ndarray:
     known = rows.drop_nulls(name)
-    code = known[name].cast(pl.Enum(levels)).to_physical().cast(pl.Int64).to_numpy()
+    code = level_codes(known[name], levels)
     sums = np.bincount(code, weights=known[weight].to_numpy() if weight else None, minlength=len(levels))
     return sums / sums.sum()

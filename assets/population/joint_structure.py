@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from assets.population.raking import effective_sample_size
+from assets.population.records import level_codes
 from validation.attributes import ATTRIBUTES
 from validation.contracts import CONTRACTS
 
@@ -38,8 +39,10 @@ def joint_structure_rows(
     """
     weight_R = calibrated["calibrated_weight"].to_numpy()
     num_levels = {a.name: len(a.levels) for a in ATTRIBUTES}
-    codes_N = {a.name: _codes(agents, a.name, a.levels) for a in ATTRIBUTES}
-    codes_R = {a.name: _codes(seed, a.name, a.levels) for a in ATTRIBUTES if seed[a.name].null_count() < seed.height}
+    codes_N = {a.name: level_codes(agents[a.name], a.levels) for a in ATTRIBUTES}
+    codes_R = {
+        a.name: level_codes(seed[a.name], a.levels) for a in ATTRIBUTES if seed[a.name].null_count() < seed.height
+    }
     raked = {frozenset(pair) for name in margins["margin"].unique() for pair in combinations(name.split("*"), 2)}
     if margins["geography"].str.starts_with("US-").any():
         of_states = margins.filter(pl.col("geography") != "US")["margin"].unique()
@@ -106,7 +109,3 @@ def _redrawn(survey_IJ: np.ndarray, effective: int, num_agents: int, rng: np.ran
 
 def _table(cell: np.ndarray, weight: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
     return np.bincount(cell, weights=weight, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
-
-
-def _codes(rows: pl.DataFrame, name: str, levels: tuple[str, ...]) -> np.ndarray:
-    return rows[name].cast(pl.Enum(levels)).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()

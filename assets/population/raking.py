@@ -1,82 +1,39 @@
-"""Generalised raking: design weights that meet every margin and otherwise change as little as possible.
+"""Raking by iterative proportional fitting, and what unequal weights cost in precision.
 
 Respondents that agree in every margin get the same factor, so the iteration runs over the distinct combinations of
 levels (cells), not over respondents: its cost does not grow with the survey.
 
-Legend: R respondents, C cells, L levels of one margin, M margins.
+Legend: R respondents, C cells, L levels of one margin.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from assets.population.errors import RakingNotConverged
-from assets.population.laid_margins import Cells, Margin, check_margins, level_sums
-
-
-@dataclass(frozen=True)
-class RakingResult:
-    """Calibrated weights and how they were reached; errors are relative to the level's total."""
-
-    calibrated_weight_R: np.ndarray
-    num_iterations: int
-    max_error: float
-    initial_max_error: float
-
-
-def rake(
-    design_weight_R: np.ndarray,
-    margins: Sequence[Margin],
-    *,
-    tolerance: float = 1e-6,
-    max_iterations: int = 1000,
-) -> RakingResult:
-    """Adjusts design weights until every margin holds, changing each weight as little as possible.
-
-    Minimises the Kullback–Leibler distance to the design weights under the margins' linear constraints, by iterative
-    proportional fitting.
-
-    Args:
-        design_weight_R: positive design weight per respondent, any scale.
-        margins: control totals; totals must agree across margins.
-        tolerance: largest relative error allowed in any margin level.
-        max_iterations: cycles over all margins before giving up.
-
-    Raises:
-        InconsistentMargins: totals of two margins differ, or a level that has respondents has the total zero.
-        EmptyMarginLevel: a level with a positive total has no respondent.
-        RakingNotConverged: the tolerance was not reached.
-
-    Example:
-        >>> sex = Margin("sex", ("male", "female"), np.array([0, 0, 1]), np.array([50.0, 50.0]))
-        >>> rake(np.ones(3), [sex]).calibrated_weight_R.tolist()
-        [25.0, 25.0, 50.0]
-
-    Source: Deville, Särndal & Sautory (1993), generalized raking, the multiplicative method (case 2 of their table 1);
-    the iteration is Deming & Stephan (1940).
-    """
-    design_weight_R = np.asarray(design_weight_R, dtype=np.float64)
-    check_margins(design_weight_R, margins)
-    cells = Cells.of(margins, len(design_weight_R))
-    design_C = np.bincount(cells.cell_R, weights=design_weight_R, minlength=cells.num_cells)
-    scaled_C = design_C * (margins[0].total_L.sum() / design_C.sum())
-    weight_C, num_iterations, max_error = fit_proportionally(scaled_C, margins, cells, tolerance, max_iterations)
-    return RakingResult(
-        calibrated_weight_R=design_weight_R * (weight_C / design_C)[cells.cell_R],
-        num_iterations=num_iterations,
-        max_error=max_error,
-        initial_max_error=max(error for _, _, error in worst_levels(scaled_C, margins, cells)),
-    )
+from assets.population.laid_margins import Cells, Margin, level_sums
 
 
 def fit_proportionally(
     design_C: np.ndarray, margins: Sequence[Margin], cells: Cells, tolerance: float, max_iterations: int
 ) -> tuple[np.ndarray, int, float]:
-    """Iterative proportional fitting of cell weights: the weights, the cycles taken and the largest relative error.
+    """Cell weights that meet every margin, nearest to the design weights in Kullback–Leibler distance.
+
+    Args:
+        design_C: design weight of each cell, on the scale of the totals.
+        margins: control totals.
+        cells: which cell falls in which level.
+        tolerance: largest relative error allowed in any margin level.
+        max_iterations: cycles over all margins before giving up.
+
+    Returns:
+        The weights [C], the cycles taken and the largest relative error.
 
     Raises:
         RakingNotConverged: the tolerance was not reached.
+
+    Source: Deville, Särndal & Sautory (1993), generalized raking, the multiplicative method (case 2 of their table 1);
+    the iteration is Deming & Stephan (1940).
     """
     weight_C, num_iterations = design_C, 0
     inside = [None if (level_C >= 0).all() else level_C >= 0 for level_C in cells.level_MC]

@@ -1,5 +1,7 @@
 """Agents and respondents as records: one number for all attributes and age, so that copies are found at once."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -9,12 +11,18 @@ NUM_AGES = 128
 OPEN = -1
 
 
+def level_codes(values: pl.Series, levels: Sequence[str]) -> np.ndarray:
+    """Index of each value among the levels, int64; `OPEN` where it is null.
+
+    Raises:
+        polars.exceptions.InvalidOperationError: a value is none of the levels.
+    """
+    return values.cast(pl.Enum(levels)).to_physical().cast(pl.Int64).fill_null(OPEN).to_numpy()
+
+
 def attribute_codes(rows: pl.DataFrame) -> dict[str, np.ndarray]:
     """Code of every attribute per row, `OPEN` where it is null, and the age in years under "age"."""
-    codes = {
-        a.name: rows[a.name].cast(pl.Enum(a.levels)).to_physical().cast(pl.Int64).fill_null(OPEN).to_numpy()
-        for a in ATTRIBUTES
-    }
+    codes = {attribute.name: level_codes(rows[attribute.name], attribute.levels) for attribute in ATTRIBUTES}
     return {**codes, "age": rows["age"].cast(pl.Int64).fill_null(OPEN).to_numpy()}
 
 

@@ -21,6 +21,7 @@ from assets.population.household_rows import describe_households
 from assets.population.households import assign_households, household_numbers
 from assets.population.laying import lay_margins
 from assets.population.noise import Originals, make_distinct
+from assets.population.records import level_codes
 from assets.population.seed_survey import FILLED
 from validation.attributes import ATTRIBUTE_BY_NAME, ATTRIBUTES, REGION_OF_STATE, STATES_BY_REGION
 
@@ -164,7 +165,7 @@ def plan_population(
     weight_R = donors["calibrated_weight"].to_numpy()
     count_R = allot_to_donors(weight_R, lay_margins(donors, margins), order_key_R, num_agents, rng)
 
-    state_R = donors["state"].cast(pl.Enum(STATES)).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+    state_R = level_codes(donors["state"], STATES)
     known_R = np.flatnonzero((state_R >= 0) & (count_R > 0))
     open_R = np.flatnonzero((state_R < 0) & (count_R > 0))
     donor_U, state_U, count_U = known_R, state_R[known_R], count_R[known_R]

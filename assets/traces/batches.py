@@ -269,8 +269,11 @@ class Batches:
 
     def _cannot_look(self, batch: str, error: openai.APIError) -> TeacherUnusable:
         reason = read_trouble(error, self._till.teacher.client.api_key).reason
+        how = "run again"
+        if isinstance(error, openai.NotFoundError | openai.PermissionDeniedError):
+            how = "batches are shown only to the key and project that made them: run again with those"
         return TeacherUnusable(
-            f"Batch {batch} at {self._till.teacher.label} cannot be looked at: {reason}. It is remembered; run again "
+            f"Batch {batch} at {self._till.teacher.label} cannot be looked at: {reason}. It is remembered; {how} "
             "and its answers will be collected, not bought again."
         )
 

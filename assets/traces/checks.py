@@ -5,11 +5,11 @@ import shutil
 import dagster as dg
 import polars as pl
 
-from assets.traces.asked_questions import asked_questions
 from orchestration.resources import Platform
 from orchestration.table_assets import contract_check
 from validation.expectations import run_expectations
 from validation.trace_quality import judge, measure_quality
+from validation.trace_questions import trace_questions
 
 scenarios_contract = contract_check("scenarios")
 benchmark_scenarios_contract = contract_check("benchmark_scenarios")
@@ -21,7 +21,7 @@ reasoning_traces_contract = contract_check("reasoning_traces")
 
 def _traces_and_questions(platform: Platform) -> tuple[pl.DataFrame, pl.DataFrame]:
     store = platform.store
-    return store.read("reasoning_traces"), asked_questions(store.read("scenarios"), store.read("recorded_questions"))
+    return store.read("reasoning_traces"), trace_questions(store.read("scenarios"), store.read("recorded_questions"))
 
 
 @dg.asset_check(

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-CONFIG_VERSION = 3
+CONFIG_VERSION = 4
 """Moves when weights of an older config would no longer mean the same."""
-DIFFERENCES = {2: {"rests_when_unreached": False}}
-"""What configs of older versions said without saying it."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +93,16 @@ class LSMConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "LSMConfig":
-        """The config that `to_dict` wrote, now or in an older version.
+        """The config that `to_dict` wrote.
 
         Raises:
             ValueError: the version is not known, or a field is unknown or missing.
         """
         version = values.get("config_version")
-        if version != CONFIG_VERSION and version not in DIFFERENCES:
-            readable = ", ".join(map(str, [*DIFFERENCES, CONFIG_VERSION]))
-            raise ValueError(f"LSMConfig has config_version {version!r}; this code reads {readable}. Train it again.")
-        values = {**DIFFERENCES.get(version, {}), **values}
+        if version != CONFIG_VERSION:
+            raise ValueError(
+                f"LSMConfig has config_version {version!r}; this code reads {CONFIG_VERSION}. Train it again."
+            )
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known - {"config_version"})
         if unknown or "attribute_levels" not in values:

@@ -3,7 +3,7 @@
 Legend: N agents, A attributes, Z identity, D text dimensions, P topic, K channels, U latent, O options.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -70,8 +70,9 @@ class Topic(nn.Module):
 class InitialState(nn.Module):
     """Channels and latent before any event, from identity and topic.
 
-    Channels are tanh(location + L · noise) with a lower triangular L: what attributes do not explain about a person is
-    drawn, and channels that go together in people go together in the draw.
+    Channels are tanh(location + w(topic) ⊙ L · noise) with a lower triangular L: what attributes do not explain about a
+    person is drawn, channels that go together in people go together in the draw, and people differ more widely on some
+    topics than on others.
     """
 
     def __init__(self, config: LSMConfig) -> None:
@@ -83,6 +84,9 @@ class InitialState(nn.Module):
         self.latent = DenseBlock(width + config.num_channels, config.hidden_dim, config.latent_dim)
         self.raw_scale_K = nn.Parameter(torch.full((config.num_channels,), -2.0))
         self.mixing_KK = nn.Parameter(torch.zeros(config.num_channels, config.num_channels))
+        self.width = Dense(config.topic_dim, config.num_channels)
+        nn.init.zeros_(self.width.weight)
+        nn.init.zeros_(self.width.bias)
 
     @property
     def scale_K(self) -> Tensor:
@@ -91,18 +95,27 @@ class InitialState(nn.Module):
 
     @property
     def factor_KK(self) -> Tensor:
-        """Lower triangular factor of the residuals' covariance before the tanh."""
+        """Lower triangular factor of the residuals' covariance before the tanh, at a width of one."""
         return torch.diag(self.scale_K) + torch.tril(self.mixing_KK, -1)
 
-    def residual(self, noise_NK: Tensor) -> Tensor:
-        """Residuals with the covariance of `factor_KK` from standard normal numbers, [N, K].
+    def residual_parameters(self) -> Iterator[nn.Parameter]:
+        """What sets the distribution of the residuals."""
+        yield from (self.raw_scale_K, self.mixing_KK, *self.width.parameters())
+
+    def widths(self, topic_P: Tensor) -> Tensor:
+        """Factor on the residuals by topic, e⁻² … e²; [K], or [N, K] for topics [N, P]."""
+        factor_NK = torch.exp(2 * torch.tanh(self.width(torch.atleast_2d(topic_P)) / 2))
+        return factor_NK if topic_P.ndim == 2 else factor_NK[0]
+
+    def residual(self, noise_NK: Tensor, topic_P: Tensor) -> Tensor:
+        """Residuals with the covariance of `factor_KK`, widened by topic, from standard normal numbers, [N, K].
 
         Summed channel by channel, so that an agent's bits do not depend on who is drawn with it.
         """
         factor_KK, residual_NK = self.factor_KK, torch.zeros_like(noise_NK)
         for channel, noise_N in enumerate(noise_NK.unbind(1)):
             residual_NK = residual_NK + noise_N[:, None] * factor_KK[:, channel]
-        return residual_NK
+        return self.widths(topic_P) * residual_NK
 
     def locate(self, identity_NZ: Tensor, topic_P: Tensor) -> Tensor:
         """Location of the channels before the tanh, [N, K]."""

@@ -1,9 +1,9 @@
 """A person's own leaning: what channels and latent do not tell about an answer, known from a first answer or drawn.
 
 With ℓ₀ the log-odds that are read from the initial state, a known first answer p leaves the gap log p − ℓ₀; the leaning
-is w times that gap. Where no answer is known, the gap is drawn: σ₁ y_o z + σ₂ z_o with standard normal z and the
-position y_o of an option on the scale, so that people differ along the scale and beyond it. A leaning stays for the
-whole rollout.
+is w times that gap, since some of a single answer is the chance of its moment. Where no answer is known, a whole gap is
+drawn: σ₁ y_o z + σ₂ z_o with standard normal z and the position y_o of an option on the scale, so that people differ
+along the scale and beyond it as widely as they do at any moment. A leaning stays for the whole rollout.
 
 Legend: N agents, O options, A options of all questions, R noise numbers.
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from model.lsm.inputs import Question
 
-SMALLEST_SHARE = 0.01
+SMALLEST_SHARE = 0.001
 """Observed shares below this count as this much where logarithms are taken of them."""
 
 
@@ -31,7 +31,7 @@ def answer_gap(probability_NO: Tensor, logits_NO: Tensor) -> Tensor:
 
 
 class Leaning(nn.Module):
-    """How much of an observed gap stays and how widely gaps spread where none was observed.
+    """How much of an observed gap stays, and how widely gaps spread where none was observed.
 
     Both are measured on people whose answers are known, not learned by gradient: `weight` is w, 0 … 1; `spread_2` holds
     σ₁, along the scale, and σ₂, of single options, in log-odds.
@@ -75,4 +75,4 @@ class Leaning(nn.Module):
         """Leanings [N, A] of all questions, one after the other."""
         parts = noise_NR.split([1 + question.num_options for question in questions], dim=1)
         gaps = [self.draw(question, part_NR) for question, part_NR in zip(questions, parts, strict=True)]
-        return self.weight * torch.cat(gaps, 1)
+        return torch.cat(gaps, 1)

@@ -114,7 +114,7 @@ class LSM(nn.Module):
                 raise InputError(f"{name} has shape {list(given.shape)}; allowed: {shape}.")
         if noise_NR is not None:
             noise_NR = noise_NR.to(location_NK)
-            location_NK = location_NK + self.initial.residual(noise_NR[:, : self.config.num_channels])
+            location_NK = location_NK + self.initial.residual(noise_NR[:, : self.config.num_channels], topic_P)
         channels_NK = torch.tanh(location_NK)
         if observed_channels_NK is not None:
             if bool((observed_channels_NK.abs() > 1).any()):

@@ -15,7 +15,8 @@ from assets.evidence.forecast_scores import case_rows
 from assets.evidence.survey_series import trend_cases
 from assets.population.errors import InconsistentMargins
 from assets.population.harmonisation import harmonise_survey
-from assets.population.raking import Margin, rake
+from assets.population.laid_margins import Margin
+from assets.population.weighting import calibrate_weights
 from assets.sources.catalogue import DataCatalogue
 from assets.sources.codebooks import load_codebook
 from assets.sources.entries import RecordedFile, Source
@@ -176,9 +177,9 @@ def test_a_corrupted_margin_is_refused_before_raking(male: float, named: str) ->
             Margin("party", ("democrat", "republican"), level_R[::-1].copy(), np.array([40.0, 60.0])),
         ]
 
-    rake(np.ones(10), [margins(50.0)[0]])
+    calibrate_weights(np.ones(10), [margins(50.0)[0]])
     with pytest.raises(InconsistentMargins, match=named):
-        rake(np.ones(10), margins(male))
+        calibrate_weights(np.ones(10), margins(male))
 
 
 @pytest.mark.parametrize(

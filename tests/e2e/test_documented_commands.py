@@ -22,6 +22,7 @@ from typer.main import get_command
 
 from orchestration.cli import app
 from orchestration.settings import PROJECT_ROOT, Settings
+from validation.contracts import CONTRACTS
 
 PAGES = (PROJECT_ROOT / "README.md", *sorted((PROJECT_ROOT / "docs").rglob("*.md")))
 REFERENCE = PROJECT_ROOT / "docs" / "reference"
@@ -220,6 +221,13 @@ def test_the_index_names_every_page_of_the_docs() -> None:
     pages = {page for page in PAGES if page.is_relative_to(index.parent) and page != index}
     assert {page for page in pages if page.parent != decisions} - linked == set()
     assert decisions in linked or {page for page in pages if page.parent == decisions} <= linked
+
+
+def test_the_readme_draws_every_table() -> None:
+    diagram = re.search(r"```mermaid\n(.*?)```", (PROJECT_ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert diagram
+    drawn = set(re.findall(r"\w+", diagram.group(1).replace("<br/>", " ")))
+    assert {*CONTRACTS, "student_model", "validation_report"} - drawn == set()
 
 
 def test_help_answers_within_two_seconds() -> None:

@@ -100,6 +100,39 @@ ABLATIONS = TableContract(
     key=("part", "metric"),
 )
 
+UNSEEN_SCENARIOS = TableContract(
+    name="unseen_scenarios",
+    group="distillation",
+    row="scenario left out × question × metric × model",
+    columns={
+        "scenario_id": column(pl.String, "scenario that was left out of training, with all that ask the same"),
+        "question_id": column(pl.String, "question; empty where all of the scenario's count together"),
+        "metric": column(
+            pl.String,
+            "tvd: distance to the teacher's answers, told each agent's first; share_changes: error of simulated "
+            "changes of shares",
+            one_of(("tvd", "share_changes")),
+        ),
+        "model": column(
+            pl.String,
+            "lsm: the student that saw none of it; lsm_seen: the registered student, a bound; friedkin_johnsen: with "
+            "parameters from the other questions",
+            one_of(("lsm", "lsm_seen", "friedkin_johnsen", "persistence", "uniform")),
+        ),
+        "value": column(pl.Float64, "mean over held-out agents and timesteps", NOT_NEGATIVE),
+        "lower": column(pl.Float64, "lower end of the 95 % interval, resampling agents", NOT_NEGATIVE),
+        "upper": column(pl.Float64, "upper end of the interval", NOT_NEGATIVE),
+        "student_minus_model": column(pl.Float64, "paired by agent; null for the student itself", nullable=True),
+        "difference_lower": column(pl.Float64, "lower end of its 95 % interval", nullable=True),
+        "difference_upper": column(pl.Float64, "upper end of its 95 % interval", nullable=True),
+        "num_agents": column(pl.Int64, "held-out agents", NOT_NEGATIVE),
+        "epochs": column(pl.Int64, "epochs that the student was trained for at most", NOT_NEGATIVE),
+        "model_version": column(pl.Int64, "registered version of the student that saw the scenario", NOT_NEGATIVE),
+    },
+    key=("scenario_id", "question_id", "metric", "model"),
+    may_be_empty=True,
+)
+
 RECORDED_READOUT = TableContract(
     name="recorded_readout",
     group="distillation",
@@ -138,4 +171,4 @@ RECORDED_READOUT = TableContract(
     may_be_empty=True,
 )
 
-CONTRACTS = (HELD_OUT_PREDICTIONS, SIMULATED_SHARES, AXIS_PROBES, ABLATIONS, RECORDED_READOUT)
+CONTRACTS = (HELD_OUT_PREDICTIONS, SIMULATED_SHARES, AXIS_PROBES, ABLATIONS, UNSEEN_SCENARIOS, RECORDED_READOUT)

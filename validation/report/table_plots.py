@@ -123,6 +123,12 @@ TABLE_PLOTS: dict[str, TablePlot] = {
     "ablations": TablePlot(
         means("part", "difference", where=pl.col("metric") == "tvd"), "part left out", "rise of the held-out distance"
     ),
+    "unseen_scenarios": TablePlot(
+        means("scenario_id", "value", where=pl.col("metric") == "tvd", series="model"),
+        "scenario left out of training",
+        "distance to the teacher",
+        "bar",
+    ),
     "recorded_readout": TablePlot(
         means("model", "value", where=pl.col("metric") == "tvd", series="group"), "model", "mean distance by question"
     ),

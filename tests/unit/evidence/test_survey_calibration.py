@@ -3,7 +3,13 @@ import polars as pl
 import pytest
 
 from assets.evidence.survey_calibration import survey_calibration
-from assets.evidence.survey_shares import WeightedShares, choose_wave, expected_tvd, weighted_shares
+from assets.evidence.survey_shares import (
+    WeightedShares,
+    choose_wave,
+    resample_shares,
+    sampling_error,
+    weighted_shares,
+)
 from validation.metrics import tvd
 
 INPUTS = (
@@ -109,7 +115,8 @@ def test_margin_error_is_the_largest_difference_of_a_level(evidence_tables):
 def test_noise_floor_shrinks_with_the_effective_sample():
     shares = np.array([0.5, 0.3, 0.2])
     small, large = (
-        expected_tvd(WeightedShares(shares, size, size), np.random.default_rng(1)) for size in (100, 10_000)
+        sampling_error(tvd(resample_shares(WeightedShares(shares, size, size), np.random.default_rng(1)), shares))
+        for size in (100, 10_000)
     )
     assert large == pytest.approx(small / 10, rel=0.15)
 

@@ -203,12 +203,6 @@ def test_without_evolving_trust_a_state_carries_none():
     assert not any(name.startswith("trust") for name, _ in model.named_parameters())
 
 
-def test_a_config_of_the_second_version_lets_unreached_agents_drift():
-    old = {name: value for name, value in CONFIG.to_dict().items() if name != "rests_when_unreached"}
-    assert not LSMConfig.from_dict({**old, "config_version": 2}).rests_when_unreached
-    assert LSMConfig.from_dict(CONFIG.to_dict()).rests_when_unreached
-
-
 def test_observed_channels_are_used_and_gaps_are_filled():
     torch.manual_seed(0)
     model = LSM(CONFIG)

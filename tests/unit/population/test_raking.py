@@ -5,7 +5,8 @@ import pytest
 
 from assets.population.errors import EmptyMarginLevel, InconsistentMargins, RakingNotConverged
 from assets.population.laid_margins import Margin, cell_of_each
-from assets.population.raking import effective_sample_size, kish_design_effect, rake
+from assets.population.raking import effective_sample_size, kish_design_effect
+from assets.population.weighting import CalibrationMethod, calibrate_weights
 
 
 def margin(name, level, total):
@@ -15,14 +16,14 @@ def margin(name, level, total):
 
 
 def test_one_margin_is_post_stratification():
-    weight = rake(np.array([1.0, 3.0, 2.0]), [margin("sex", [0, 0, 1], [60, 40])]).calibrated_weight_R
+    weight = calibrate_weights(np.array([1.0, 3.0, 2.0]), [margin("sex", [0, 0, 1], [60, 40])]).calibrated_weight_R
     assert weight == pytest.approx([15, 45, 40])
 
 
 def test_independent_cells_stay_independent():
     level = np.indices((2, 3)).reshape(2, -1)
     margins = [margin("a", level[0], [30, 70]), margin("b", level[1], [20, 30, 50])]
-    weight = rake(np.ones(6), margins).calibrated_weight_R
+    weight = calibrate_weights(np.ones(6), margins).calibrated_weight_R
     assert weight == pytest.approx(np.outer([30, 70], [0.2, 0.3, 0.5]).ravel())
 
 
@@ -44,17 +45,17 @@ def test_design_effect_of_two_groups():
 def test_totals_that_differ_are_refused():
     margins = [margin("sex", [0, 1], [50, 50]), margin("age", [0, 1], [40, 61])]
     with pytest.raises(InconsistentMargins, match=r"Margin age sums to 101, but margin sex sums to 100 .*Scale"):
-        rake(np.ones(2), margins)
+        calibrate_weights(np.ones(2), margins)
 
 
 def test_a_level_without_respondents_is_refused():
     with pytest.raises(EmptyMarginLevel, match=r"age=l2 has the total 10, but no respondent.*Merge"):
-        rake(np.ones(2), [margin("age", [0, 1], [50, 40, 10])])
+        calibrate_weights(np.ones(2), [margin("age", [0, 1], [50, 40, 10])])
 
 
 def test_respondents_in_a_level_without_people_are_refused():
     with pytest.raises(InconsistentMargins, match=r"age=l1 has the total 0, but 1 respondents"):
-        rake(np.ones(2), [margin("age", [0, 1], [50, 0])])
+        calibrate_weights(np.ones(2), [margin("age", [0, 1], [50, 0])])
 
 
 def test_margins_that_cannot_hold_together_are_refused():
@@ -62,21 +63,21 @@ def test_margins_that_cannot_hold_together_are_refused():
     with pytest.raises(
         RakingNotConverged, match=r"stopped after 50 iterations: margin .* off by .*raise max_iterations"
     ):
-        rake(np.ones(3), margins, max_iterations=50)
+        calibrate_weights(np.ones(3), margins, CalibrationMethod(max_iterations=50))
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
 def test_design_weights_must_be_positive(bad):
     with pytest.raises(InconsistentMargins, match=r"positive design weights: found 2 respondents, 1 of them"):
-        rake(np.array([1.0, bad]), [margin("sex", [0, 1], [1, 1])])
+        calibrate_weights(np.array([1.0, bad]), [margin("sex", [0, 1], [1, 1])])
 
 
 def test_raking_needs_a_margin():
     with pytest.raises(InconsistentMargins, match="at least one margin"):
-        rake(np.ones(2), [])
+        calibrate_weights(np.ones(2), [])
 
 
 @pytest.mark.parametrize("total", [[-1.0, 2.0], [np.nan, 1.0], [0.0, 0.0]])
 def test_totals_must_be_counts(total):
     with pytest.raises(InconsistentMargins, match="totals must be zero or more"):
-        rake(np.ones(2), [margin("sex", [0, 1], total)])
+        calibrate_weights(np.ones(2), [margin("sex", [0, 1], total)])

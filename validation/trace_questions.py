@@ -5,7 +5,7 @@ import polars as pl
 COLUMNS = ("scenario_id", "question_id", "options", "option_scores")
 
 
-def asked_questions(scenarios: pl.DataFrame, recorded_questions: pl.DataFrame) -> pl.DataFrame:
+def trace_questions(scenarios: pl.DataFrame, recorded_questions: pl.DataFrame) -> pl.DataFrame:
     """Columns scenario_id, question_id, options and option_scores.
 
     Args:
