@@ -47,8 +47,9 @@ def predict_friedkin_johnsen(training_set: TrainingSet, fitted_on: TrainingSet |
         borrowed = {name: torch.stack([fit[name] for fit in fits]).mean(0) for name in fits[0]}
     predictions: Predictions = {}
     for task in _tasks(training_set):
+        raw = _calibrate(task) if borrowed is None else borrowed
         with torch.no_grad():
-            stance_TN = task.stances(_calibrate(task) if borrowed is None else borrowed)
+            stance_TN = task.stances(raw)
         answers_TNO = torch.stack([tilt_answers(task.first_NO, stance_N, task.scores_O) for stance_N in stance_TN])
         for number, rollout in enumerate(task.part.rollouts):
             copy = slice(number * task.part.num_agents, (number + 1) * task.part.num_agents)

@@ -37,6 +37,19 @@ SURFACE_AGENTS = 1_000
 """Agents on which interventions are simulated and differentiated; beyond it the surface is a sample of society."""
 
 
+NEEDED = (
+    "scenario_id",
+    "replicate",
+    "engine",
+    "timestep",
+    "question_id",
+    "agent_id",
+    "option_probabilities",
+    "decision",
+)
+"""Columns of `trajectories` that outcomes are made from: states and expressions are most of the bytes."""
+
+
 def _partitions(context: dg.AssetExecutionContext) -> list[Partition]:
     """The partitions that this run covers, in a fixed order."""
     return sorted((to_partition(key) for key in context.partition_keys), key=lambda item: item.key)
@@ -48,12 +61,12 @@ def _one_by_one(context: dg.AssetExecutionContext, compute: Callable[[Partition]
 
 
 def _steps(trajectories: pl.LazyFrame, partition: Partition) -> Iterator[pl.DataFrame]:
-    """The rows of one partition, one engine and timestep at a time."""
-    rows = trajectories.filter(partition.expression)
+    """What outcomes are made from, of one partition, one engine and timestep at a time."""
+    rows = trajectories.filter(partition.expression).select(NEEDED)
     steps = rows.select("engine", "timestep").unique().sort("engine", "timestep").collect()
     for engine, timestep in steps.iter_rows():
         step = rows.filter((pl.col("engine") == engine) & (pl.col("timestep") == timestep))
-        yield step.drop("run_id").sort("question_id", "agent_id").collect()
+        yield step.sort("question_id", "agent_id").collect()
 
 
 def _final(trajectories: pl.LazyFrame, partition: Partition) -> pl.DataFrame:

@@ -12,11 +12,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from validation.channels import channel_names
 
-REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requests", 500: "Internal Server Error"}
 NUM_CHANNELS = len(channel_names())
 
 
@@ -140,7 +140,7 @@ class FaultyTeacher:
             writer.close()
 
     def _reply(self, writer: asyncio.StreamWriter, status: int, content: bytes, cut: int | None = None) -> None:
-        lines = [f"HTTP/1.1 {status} {REASONS[status]}", f"content-length: {len(content)}"]
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"content-length: {len(content)}"]
         lines += ["content-type: application/json", *(f"{name}: {value}" for name, value in self.headers.items())]
         if status == 429 and self.retry_after:
             lines.append(self.retry_after)
