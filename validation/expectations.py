@@ -250,7 +250,7 @@ def _run_suite(gx: Any, context: Any, suite: Suite) -> list[Any]:
         gx.ValidationDefinition(name=suite.name, data=batch, suite=registered)
     )
     checkpoint = context.checkpoints.add(
-        gx.Checkpoint(name=suite.name, validation_definitions=[definition], result_format={"result_format": "SUMMARY"})
+        gx.Checkpoint(name=suite.name, validation_definitions=[definition], result_format={"result_format": "BASIC"})
     )
     outcome = checkpoint.run(batch_parameters={"dataframe": suite.frame.to_pandas()})
     return [result for run in outcome.run_results.values() for result in run.results]

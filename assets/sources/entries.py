@@ -1,6 +1,7 @@
 """What each data source is: its name, owner, licence, citation, and the recorded file of every origin."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -40,7 +41,12 @@ class Source:
 
 
 def read_catalogue(path: Path) -> tuple[Source, ...]:
-    """The sources that a catalogue file lists, in file order."""
+    """The sources that a catalogue file lists, in file order; a file that has not changed is read once."""
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, changed_ns: int) -> tuple[Source, ...]:  # noqa: ARG001
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))["sources"]
     for entry in entries:
         for origin in ("mirror", "download", "embedded"):
