@@ -262,7 +262,7 @@ def recorded_readout(
     table = score_recorded_readout(
         recorded_answers,
         recorded_questions,
-        epochs=max(1, 2 * recipe.training_epochs // 3),
+        epochs=recipe.training_epochs,
         num_splits=recipe.num_item_splits,
         seed=recipe.seed,
         progress=context.log.info,

@@ -31,9 +31,9 @@ class ReadoutSettings:
     questions are not recognised by a hair; `identity_dropout` as in `schedule.TrainingSettings`.
     """
 
-    learning_rate: float = 5e-3
-    weight_decay: float = 0.05
-    identity_dropout: float = 0.1
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    identity_dropout: float = 0.2
     wording_noise: float = 0.2
     evaluate_every: int = 2
 
@@ -59,9 +59,9 @@ def readout_config(answers: StaticAnswers) -> LSMConfig:
     """The sizes of a student of people with yes-or-no attributes."""
     return LSMConfig(
         attribute_levels=(2,) * answers.codes_PF.shape[1],
-        attribute_dim=4,
+        attribute_dim=2,
         hidden_dim=64,
-        latent_dim=16,
+        latent_dim=8,
         readout_dim=16,
         text_dim=len(answers.questions[0].embedding_D),
     )
