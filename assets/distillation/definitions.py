@@ -117,6 +117,9 @@ def distillation(
             "alias": "champion" if registered.is_champion else "candidate",
             "is_champion": registered.is_champion,
             "verdict": verdict,
+            "questions": sorted(
+                {target.question.question_id for item in distilled.training_set.rollouts for target in item.targets}
+            ),
             "gates": [as_record(gate) for gate in distilled.gates],
         },
     )

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from assets.evidence.agreement_cells import resampled_agents
+from validation.clusters import table_agreement
 from validation.contracts import CONTRACTS
 from validation.metrics import cluster_agreement as agreement_of
 
@@ -99,14 +101,12 @@ def _scored(
         return [_row(metric, name, None, None, floor[metric], pair.height, reason) for metric in METRICS]
     theirs_R, teacher_R = labels(pair["theirs"]), labels(pair["channels"])
     agents, agent_R = np.unique(pair["agent_id"].to_numpy(), return_inverse=True)
-    rows_of = [np.flatnonzero(agent_R == agent) for agent in range(len(agents))]
-    generator = np.random.default_rng(seed)
-    draws = []
-    for _ in range(NUM_RESAMPLES):
-        chosen = np.concatenate([rows_of[agent] for agent in generator.integers(0, len(agents), len(agents))])
-        draws.append(agreement_of(theirs_R[chosen], teacher_R[chosen]))
-    lower, upper = np.quantile(np.array(draws), (0.025, 0.975), axis=0)
-    value = agreement_of(theirs_R, teacher_R)
+    count_ACC = np.zeros((len(agents), NUM_CLUSTERS, NUM_CLUSTERS))
+    np.add.at(count_ACC, (agent_R, theirs_R, teacher_R), 1)
+    weight_BA = resampled_agents(len(agents), NUM_RESAMPLES, seed)
+    found_MB = np.stack(table_agreement(np.einsum("ba,acd->bcd", weight_BA, count_ACC)))
+    lower, upper = np.quantile(found_MB[:, 1:], (0.025, 0.975), axis=1)
+    value = found_MB[:, 0]
     note = f"{NUM_CLUSTERS} clusters of channels; intervals resample agents"
     return [
         _row(

@@ -16,6 +16,8 @@ EVIDENCE_TABLES = (
     "behaviour_scores",
     "rectified_shares",
     "recorded_calibration",
+    "unseen_scenarios",
+    "recorded_readout",
     "data_quality",
 )
 """Tables whose figures win, lose or fall short."""
@@ -43,6 +45,29 @@ where ours.model = 'student' and ours.question_id = 'all' and ours.reference = '
 group by ours.scenario_id, ours.metric, ours.value
 """.strip()
 """The student's answers to questions of a survey against recorded models and baselines."""
+
+
+UNSEEN_STANDING = """
+select ours.scenario_id, ours.metric, ours.value as ours,
+       case when string_agg(rival.model, ', ') is null then 'beats every baseline'
+            else 'loses to ' || string_agg(rival.model, ', ' order by rival.model) end as verdict
+from unseen_scenarios ours
+left join unseen_scenarios rival on rival.scenario_id = ours.scenario_id and rival.question_id = ours.question_id
+  and rival.metric = ours.metric and rival.model not in ('lsm', 'lsm_seen') and rival.value < ours.value
+where ours.model = 'lsm' group by ours.scenario_id, ours.question_id, ours.metric, ours.value
+""".strip()
+"""The student on scenarios left out of its training against baselines; the student that saw them is a bound."""
+
+READOUT_STANDING = """
+select ours.group as asked, ours.metric, ours.value as ours,
+       case when string_agg(rival.model, ', ') is null then 'beats every baseline'
+            else 'loses to ' || string_agg(rival.model, ', ' order by rival.model) end as verdict
+from recorded_readout ours
+left join recorded_readout rival on rival.group = ours.group and rival.metric = ours.metric and rival.model <> 'lsm'
+  and rival.note not like '%knows the answer' and rival.value < ours.value
+where ours.model = 'lsm' group by ours.group, ours.metric, ours.value
+""".strip()
+"""The readout fitted to recorded answers against its rivals; an unseen question's own marginal is a bound."""
 
 
 def losing_rows(tables: tuple[str, ...]) -> str:
@@ -97,6 +122,16 @@ def losing_rows(tables: tuple[str, ...]) -> str:
             "select 'student beside the survey' as part, metric as figure, ours, verdict\n"
             f"from ({STUDENT_BESIDE_SURVEY}) where verdict like 'loses to%'"
         )
+    if "unseen_scenarios" in tables:
+        parts.append(
+            "select 'unseen scenarios' as part, metric || ', ' || scenario_id as figure, ours, verdict\n"
+            f"from ({UNSEEN_STANDING}) where verdict like 'loses to%'"
+        )
+    if "recorded_readout" in tables:
+        parts.append(
+            "select 'readout on a real model' as part, metric || ', ' || asked as figure, ours, verdict\n"
+            f"from ({READOUT_STANDING}) where verdict like 'loses to%'"
+        )
     if "data_quality" in tables:
         parts.append(
             "select 'data quality' as part, suite || ', ' || expectation || ', ' || results.column as figure,\n"
@@ -142,6 +177,10 @@ def standing_counts(tables: tuple[str, ...]) -> str:
         parts.append(f"select 'rectified shares' as evidence, verdict from ({RECTIFIED_STANDING})")
     if "recorded_calibration" in tables:
         parts.append(f"select 'student beside the weighted survey' as evidence, verdict from ({STUDENT_BESIDE_SURVEY})")
+    if "unseen_scenarios" in tables:
+        parts.append(f"select 'student on unseen scenarios' as evidence, verdict from ({UNSEEN_STANDING})")
+    if "recorded_readout" in tables:
+        parts.append(f"select 'readout on a real model' as evidence, verdict from ({READOUT_STANDING})")
     if "data_quality" in tables:
         parts.append(
             "select 'data quality' as evidence, case when has_passed then 'beats' else 'loses to' end as verdict\n"

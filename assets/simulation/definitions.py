@@ -15,6 +15,7 @@ from assets.simulation.long_rollouts import Keeping, KeptSimulation
 from assets.simulation.opinion import simulate_opinion_baseline
 from assets.simulation.outcomes import summarise_outcomes
 from assets.simulation.profiles import reasoning_profiles as cluster_profiles
+from assets.simulation.questions import warn_of_new_questions
 from assets.simulation.rows import empty_rows
 from assets.simulation.trajectories import simulate_scenario
 from assets.students import load_student
@@ -147,6 +148,11 @@ def rollouts(
     }
     if not student.is_champion:
         context.log.warning(f"No champion: simulating with candidate version {student.version}.")
+    record = platform.records.read("student_model")
+    if record.get("version") == student.version and "questions" in record:
+        simulated = [partition.scenario_id for partition in _partitions(context)]
+        for warning in warn_of_new_questions(scenarios, simulated, record["questions"], student.version):
+            context.log.warning(warning)
     yield dg.Output(PartitionedRows(simulate()), output_name="trajectories", metadata=facts)
     yield dg.Output(PartitionedRows(remembered), output_name="episodes", metadata=facts | spread)
     for simulation in kept:  # only now are the rows of both tables stored

@@ -3,6 +3,7 @@
 Legend: N agents, O options, K channels.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,27 @@ def list_matrix(values: pl.Series) -> np.ndarray:
     if width == 0:
         return np.zeros((len(values), 0))
     return values.explode().to_numpy().astype(np.float64).reshape(len(values), width)
+
+
+def warn_of_new_questions(
+    scenarios: pl.DataFrame, simulated: Iterable[str], trained: Sequence[str], version: int
+) -> list[str]:
+    """A warning per scenario that asks what the student was not trained on.
+
+    Args:
+        scenarios: rows of `scenarios`.
+        simulated: scenarios that are simulated.
+        trained: questions that the student was trained on.
+        version: the student's registered version.
+    """
+    asked = scenarios.filter((pl.col("kind") == "question") & pl.col("scenario_id").is_in(set(simulated)))
+    new = asked.filter(~pl.col("name").is_in(list(trained))).group_by("scenario_id").agg("name").sort("scenario_id")
+    return [
+        f"Scenario {scenario_id} asks {', '.join(sorted(names))}, on which student version {version} was not trained: "
+        "do not rely on its answers (unseen_scenarios says how badly they carry over). `populace run` puts the scenario "
+        "through the teacher and trains on it."
+        for scenario_id, names in new.iter_rows()
+    ]
 
 
 def rows_of_question(frame: pl.DataFrame, question: AskedQuestion) -> pl.DataFrame:

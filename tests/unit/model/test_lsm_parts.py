@@ -1,5 +1,6 @@
 """Parts of the learned engine with a known answer: memory, triggers, noise, transition, readout, rollout."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -213,6 +214,20 @@ def test_observed_channels_are_used_and_gaps_are_filled():
     typical_NK = model.initial_state(attributes_NA).channels_NK
     assert torch.equal(filled_NK[0], observed_NK[0])
     assert filled_NK[1, 3] == typical_NK[1, 3] != 0.25
+
+
+def test_people_differ_as_widely_as_the_topic_has_it():
+    torch.manual_seed(0)
+    initial = LSM(CONFIG).initial
+    topic_P, noise_NK = torch.randn(CONFIG.topic_dim), torch.randn(5, CONFIG.num_channels)
+    plain_NK = initial.residual(noise_NK, topic_P)
+    assert torch.equal(initial.widths(topic_P), torch.ones(CONFIG.num_channels))
+    with torch.no_grad():
+        initial.width.bias.fill_(0.5)
+    wide_NK = initial.residual(noise_NK, topic_P)
+    factor = math.exp(2 * math.tanh(0.25))
+    assert torch.allclose(wide_NK, factor * plain_NK)
+    assert torch.equal(initial.residual(noise_NK, topic_P.expand(5, -1)), wide_NK)
 
 
 def test_the_topic_makes_the_state_about_the_question():
