@@ -68,8 +68,8 @@ def warn_of_new_questions(
     new = asked.filter(~pl.col("name").is_in(list(trained))).group_by("scenario_id").agg("name").sort("scenario_id")
     return [
         f"Scenario {scenario_id} asks {', '.join(sorted(names))}, on which student version {version} was not trained: "
-        "do not rely on its answers (unseen_scenarios says how badly they carry over). `populace run` puts it through the "
-        "teacher and trains on it."
+        "do not rely on its answers (unseen_scenarios says how badly they carry over). `populace run` puts it "
+        "through the teacher and trains on it."
         for scenario_id, names in new.iter_rows()
     ]
 
