@@ -60,7 +60,7 @@ def fit_response_models(respondents: pl.DataFrame, items: Sequence[str] | None =
     Args:
         respondents: rows of `survey_respondents`.
         items: item names without prefix, to fit no more than is asked; all when left out. Items without enough answers
-            are skipped. The digest does not depend on the choice.
+            are skipped. The digest does not depend on the choice, nor on the run that stored the rows.
 
     Source: Agresti (2013), Categorical Data Analysis, section 8.1 (baseline-category logits), with ridge penalty.
     """
@@ -72,7 +72,7 @@ def fit_response_models(respondents: pl.DataFrame, items: Sequence[str] | None =
         if rows is not None:
             model = fit_item(rows, column)
             models[model.item] = model
-    recent = respondents.filter(pl.col("wave") >= FIRST_WAVE)
+    recent = respondents.filter(pl.col("wave") >= FIRST_WAVE).drop("run_id", strict=False)
     return ResponseModels(models, hashlib.sha256(recent.write_csv().encode()).hexdigest())
 
 

@@ -151,6 +151,8 @@ def test_its_name_says_what_it_is_and_moves_with_the_data(models: ResponseModels
     assert model_name(models).startswith(f"{MODEL_FAMILY}@")
     assert model_name(fit_response_models(make_respondents())) == model_name(models)
     assert model_name(fit_response_models(make_respondents(2_000))) != model_name(models)
+    stored = make_respondents().with_columns(run_id=pl.lit("a run"))
+    assert model_name(fit_response_models(stored)) == model_name(models), "who stored the rows is no matter"
 
 
 @pytest.mark.parametrize(
