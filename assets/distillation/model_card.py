@@ -55,7 +55,7 @@ def render_model_card(
             "- It imitates its teacher. Agreement with the teacher is no evidence about real people; that is what the "
             "comparison with surveys in the validation report is for.",
             f"- Held out are {SPLIT}, not scenarios: the figures say nothing about questions or events unlike those "
-            "it was trained on.",
+            "it was trained on. The table unseen_scenarios says how badly it carries over to those.",
             "- Synthetic agents are no individuals. Do not use it to predict, rank or target a real person.",
             "- Weights are safetensors with a JSON config; loading them executes no code.",
             "",
