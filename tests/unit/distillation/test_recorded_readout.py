@@ -90,7 +90,7 @@ def test_groups_and_splits_are_disjoint(recorded: tuple[pl.DataFrame, pl.DataFra
 
 
 def test_the_student_reads_people_it_never_saw(recorded: tuple[pl.DataFrame, pl.DataFrame]) -> None:
-    table = score_recorded_readout(*recorded, epochs=12, num_splits=2, seed=1, progress=lambda _: None)
+    table = score_recorded_readout(*recorded, epochs=36, num_splits=2, seed=1, progress=lambda _: None)
     loss = table.filter(group="unseen_personas", metric="log_loss").rows_by_key("model", named=True, unique=True)
     assert loss["uniform"]["value"] == pytest.approx(np.log(2))
     assert loss["lsm"]["value"] < loss["item_marginal"]["value"] - 0.15
