@@ -15,7 +15,7 @@ from assets.distillation.gates import as_record
 from assets.distillation.held_out import with_model_version
 from assets.distillation.recorded_readout import score_recorded_readout
 from assets.distillation.registry import RegisteredStudent, register_student, training_run
-from assets.distillation.training_set import build_training_set
+from assets.distillation.training_set import TrainingSet, build_training_set
 from assets.distillation.unseen_scenarios import score_unseen_scenarios
 from assets.students import load_student
 from orchestration.freshness import STAGE_BY_ASSET, code_digest
@@ -160,10 +160,8 @@ def axis_probes(
 ) -> pl.DataFrame:
     """Probes the student that simulation uses."""
     student = load_student(registry.resolve_uri(platform.settings), texts=scenarios)
-    seed = platform.recipe.seed
-    rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
-    training_set = build_training_set(agents, ties, media_sources, scenarios, rollouts, seed)
-    return probe_axes(student.model, training_set, model_version=student.version, seed=seed)
+    training_set = _training_set(platform, agents, ties, media_sources, scenarios, reasoning_traces)
+    return probe_axes(student.model, training_set, model_version=student.version, seed=platform.recipe.seed)
 
 
 @dg.asset(
@@ -189,8 +187,7 @@ def ablations(
     whole, no_graph = (
         load_student(uri, version, weights=weights, texts=scenarios) for weights in ("student", "no_graph")
     )
-    rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
-    training_set = build_training_set(agents, ties, media_sources, scenarios, rollouts, recipe.seed)
+    training_set = _training_set(platform, agents, ties, media_sources, scenarios, reasoning_traces)
     checkpoints = _checkpoints(platform, "ablations")
     ablated = train_without(
         training_set,
@@ -233,8 +230,7 @@ def unseen_scenarios(
     recipe = platform.recipe
     version = int(platform.records.read("student_model")["version"])
     seen = load_student(registry.resolve_uri(platform.settings), version, texts=scenarios)
-    rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
-    training_set = build_training_set(agents, ties, media_sources, scenarios, rollouts, recipe.seed)
+    training_set = _training_set(platform, agents, ties, media_sources, scenarios, reasoning_traces)
     checkpoints = _checkpoints(platform, "unseen_scenarios")
     table = score_unseen_scenarios(
         training_set,
@@ -271,6 +267,19 @@ def recorded_readout(
         progress=context.log.info,
     )
     return dg.Output(table, metadata={"available": not table.is_empty()})
+
+
+def _training_set(
+    platform: Platform,
+    agents: pl.DataFrame,
+    ties: pl.DataFrame,
+    media_sources: pl.DataFrame,
+    scenarios: pl.DataFrame,
+    reasoning_traces: pl.DataFrame,
+) -> TrainingSet:
+    """What the registered student was trained and is judged on: the teacher's own rollouts, split by the run's seed."""
+    rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
+    return build_training_set(agents, ties, media_sources, scenarios, rollouts, platform.recipe.seed)
 
 
 def _checkpoints(platform: Platform, asset: str) -> Path:
