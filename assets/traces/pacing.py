@@ -32,7 +32,6 @@ APPROACH_PER_SECOND = 0.7
 CURVE = 1e-4
 """How the rate aimed at rises above that of the last refusal: by this times the cube of the seconds since."""
 RECENT_SECONDS = 2.0
-LATEST_SECONDS = 0.5
 LEAST_TO_MEASURE = 20
 BURST_SECONDS = 0.1
 """How much of a second's worth a found rate lets through at once."""
@@ -149,19 +148,12 @@ class Pace:
             self._shrink(turn, now)
 
     def _measure(self, now: float) -> tuple[float, float | None]:
-        """Share of refusals among recent requests, and what went through per second; None where too little did.
-
-        What went through is taken from the latest moments alone where they hold enough: before, requests were still
-        getting up to speed, and would make a server look slower than it is.
-        """
+        """Share of refusals among recent requests, and what went through per second; None where too little did."""
         num_refused = sum(kind == REFUSED for _, kind in self._recent)
-        through = [at for at, kind in self._recent if kind == THROUGH]
-        if now - self._recent[0][0] < LATEST_SECONDS or len(through) < LEAST_TO_MEASURE:
-            return num_refused / len(self._recent), None
-        latest = sum(at > now - LATEST_SECONDS for at in through)
-        if latest >= LEAST_TO_MEASURE:
-            return num_refused / len(self._recent), latest / LATEST_SECONDS
-        return num_refused / len(self._recent), len(through) / (now - self._recent[0][0])
+        num_through = sum(kind == THROUGH for _, kind in self._recent)
+        span = now - self._recent[0][0]
+        is_enough = num_through >= LEAST_TO_MEASURE and span >= 0.25 * RECENT_SECONDS
+        return num_refused / len(self._recent), num_through / span if is_enough else None
 
     def _probe(self, now: float) -> None:
         """Lets a found rate grow while nothing is refused."""
