@@ -51,7 +51,7 @@ RECIPES: dict[str, Recipe] = {
             training_epochs=8,
             num_members=1,
             num_ablations=0,
-            num_scenario_splits=0,
+            num_scenario_splits=1,
             num_item_splits=1,
         ),
         Recipe(
