@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-CONFIG_VERSION = 4
+CONFIG_VERSION = 5
 """Moves when weights of an older config would no longer mean the same."""
 
 

@@ -66,7 +66,7 @@ class LSM(nn.Module):
         self.memory = GatedMemory(num_messages, config.memory_dim)
         self.expression = Expression(config)
         self.readout_head = Readout(config)
-        self.leaning = Leaning()
+        self.leaning = Leaning(config.text_dim)
         self.trust = Trust(config) if config.use_trust and config.use_graph else None
 
     @property
