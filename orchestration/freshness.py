@@ -42,6 +42,16 @@ class Stage:
 
 ENGINE_CODE = ("model", "assets/tensors.py", "assets/students.py", "assets/tilting.py")
 SOURCES_CODE = ("assets/sources",)
+TRAINED_ON = (
+    "agents",
+    "ties",
+    "media_sources",
+    "scenarios",
+    "reasoning_traces",
+    "recorded_answers",
+    "recorded_questions",
+    "survey_respondents",
+)
 SIMULATED = ("agents", "ties", "media_sources", "scenarios", "student_model")
 
 MEASURED: tuple[Stage, ...] = (
@@ -115,7 +125,7 @@ MEASURED: tuple[Stage, ...] = (
         Stage(
             name,
             "distillation",
-            ("agents", "ties", "media_sources", "scenarios", "reasoning_traces"),
+            TRAINED_ON,
             ("training_epochs", "num_members", "seed"),
             other_code=ENGINE_CODE,
         )
@@ -131,21 +141,21 @@ MEASURED: tuple[Stage, ...] = (
     Stage(
         "ablations",
         "distillation",
-        ("agents", "ties", "media_sources", "scenarios", "reasoning_traces", "student_model"),
+        (*TRAINED_ON, "student_model"),
         ("training_epochs", "num_ablations", "seed"),
         other_code=ENGINE_CODE,
     ),
     Stage(
         "unseen_scenarios",
         "distillation",
-        ("agents", "ties", "media_sources", "scenarios", "reasoning_traces", "student_model"),
+        (*TRAINED_ON, "student_model"),
         ("training_epochs", "num_scenario_splits", "seed"),
         other_code=ENGINE_CODE,
     ),
     Stage(
         "recorded_readout",
         "distillation",
-        ("recorded_answers", "recorded_questions"),
+        ("scenarios", "recorded_answers", "recorded_questions", "survey_respondents", "student_model"),
         ("training_epochs", "num_item_splits", "seed"),
         other_code=ENGINE_CODE,
     ),

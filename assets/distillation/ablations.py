@@ -1,6 +1,7 @@
 """What each part of the student is worth: students trained without it, beside the whole one, on held-out agents.
 
-Every ablated student is trained like the whole one: same data, split, seed and epochs; one switch of its config is off.
+Every ablated student is trained like the whole one: same data, split, seed and epochs; one switch of its config is off,
+or recorded answers are not mixed in.
 The student without its graph and the one without leanings are known already and cost nothing.
 
 Legend: H held-out agents, B resamples, P panel agents.
@@ -26,6 +27,8 @@ from validation.intervals import bootstrap_interval
 
 NUM_RESAMPLES = 1_000
 GRAPH, LEANING = "use_graph", "leaning"
+RECORDED = "recorded_answers"
+"""Not a part of the engine but of its training: recorded answers that were mixed in."""
 FIRST_PARTS = ("use_exposure", "use_memory", "use_episodes", "use_topic")
 """Parts in the order in which a recipe takes them; switches added to the engine later follow by name."""
 
@@ -60,15 +63,15 @@ def train_without(
     progress: Callable[[str], None],
     checkpoints: Path | None = None,
 ) -> list[Ablated]:
-    """Trains one student per part, without it."""
+    """Trains one student per part, a switch of the config or RECORDED, without it."""
     config = student_config(training_set)
     students = []
     for part in parts:
         trained = train_student(
-            training_set,
+            replace(training_set, static=None) if part == RECORDED else training_set,
             epochs=epochs,
             seed=seed,
-            config=replace(config, **{part: False}),
+            config=config if part == RECORDED else replace(config, **{part: False}),
             progress=lambda message, part=part: progress(f"without {part.removeprefix('use_')}: {message}"),
             checkpoints=checkpoints,
         )

@@ -8,13 +8,15 @@ import altair as alt
 import dagster as dg
 import polars as pl
 
-from assets.distillation.ablations import compare_ablations, switchable_parts, train_without
+from assets.distillation.ablations import RECORDED, compare_ablations, switchable_parts, train_without
 from assets.distillation.axis_probes import probe_axes
 from assets.distillation.distil import Distilled, distil
 from assets.distillation.gates import as_record
 from assets.distillation.held_out import with_model_version
-from assets.distillation.recorded_readout import score_recorded_readout
+from assets.distillation.recorded_readout import Registered, score_recorded_readout
+from assets.distillation.recorded_split import read_recorded
 from assets.distillation.registry import RegisteredStudent, register_student, training_run
+from assets.distillation.static_traces import StaticTraces, attribute_codes, static_traces
 from assets.distillation.training_set import TrainingSet, build_training_set
 from assets.distillation.unseen_scenarios import score_unseen_scenarios
 from assets.students import load_student
@@ -74,6 +76,9 @@ def distillation(
     media_sources: pl.DataFrame,
     scenarios: pl.DataFrame,
     reasoning_traces: pl.DataFrame,
+    recorded_answers: pl.DataFrame,
+    recorded_questions: pl.DataFrame,
+    survey_respondents: pl.DataFrame,
 ) -> Iterator[dg.Output]:
     """Trains, judges and registers the student."""
     recipe = platform.recipe
@@ -82,6 +87,8 @@ def distillation(
     }
     tracking_uri = registry.resolve_uri(platform.settings)
     checkpoints = _checkpoints(platform, "student_model")
+    static = _static(platform, scenarios, recorded_answers, recorded_questions, survey_respondents)
+    context.log.info(_mixture(static))
     run = training_run(
         tracking_uri,
         platform.settings.mlflow_artifacts_dir.as_uri(),
@@ -100,6 +107,7 @@ def distillation(
             num_members=recipe.num_members,
             progress=context.log.info,
             checkpoints=checkpoints,
+            static=static,
         )
         registered = register_student(
             distilled, run_id, tracking_uri=tracking_uri, recipe=recipe.as_dict(), data_versions=data_versions
@@ -120,6 +128,7 @@ def distillation(
             "questions": sorted(
                 {target.question.question_id for item in distilled.training_set.rollouts for target in item.targets}
             ),
+            "recorded_teacher": static.teacher_model if static else None,
             "gates": [as_record(gate) for gate in distilled.gates],
         },
     )
@@ -129,6 +138,7 @@ def distillation(
         metadata={
             "version": registered.version,
             "is_champion": registered.is_champion,
+            "recorded_answers_mixed_in": int((static.fitted.chosen_PQ >= 0).sum()) if static else 0,
             "held_out_tvd": distilled.gates[0].student_value,
             **{f"gate_{gate.baseline}": gate.difference for gate in distilled.gates},
             "mlflow_run": dg.MetadataValue.url(
@@ -179,6 +189,9 @@ def ablations(
     media_sources: pl.DataFrame,
     scenarios: pl.DataFrame,
     reasoning_traces: pl.DataFrame,
+    recorded_answers: pl.DataFrame,
+    recorded_questions: pl.DataFrame,
+    survey_respondents: pl.DataFrame,
 ) -> pl.DataFrame:
     """Trains students without parts and compares them with the newest one."""
     recipe = platform.recipe
@@ -187,11 +200,13 @@ def ablations(
     whole, no_graph = (
         load_student(uri, version, weights=weights, texts=scenarios) for weights in ("student", "no_graph")
     )
-    training_set = _training_set(platform, agents, ties, media_sources, scenarios, reasoning_traces)
+    static = _static(platform, scenarios, recorded_answers, recorded_questions, survey_respondents)
+    training_set = _training_set(platform, agents, ties, media_sources, scenarios, reasoning_traces, static)
     checkpoints = _checkpoints(platform, "ablations")
+    parts = switchable_parts(whole.model.config)[: None if config.is_every_part else recipe.num_ablations]
     ablated = train_without(
         training_set,
-        switchable_parts(whole.model.config)[: None if config.is_every_part else recipe.num_ablations],
+        (*parts, RECORDED) if static and parts else parts,
         epochs=recipe.training_epochs,
         seed=recipe.seed,
         progress=context.log.info,
@@ -225,12 +240,16 @@ def unseen_scenarios(
     media_sources: pl.DataFrame,
     scenarios: pl.DataFrame,
     reasoning_traces: pl.DataFrame,
+    recorded_answers: pl.DataFrame,
+    recorded_questions: pl.DataFrame,
+    survey_respondents: pl.DataFrame,
 ) -> pl.DataFrame:
     """Trains students without scenarios and scores them there; no rows where the recipe leaves none out."""
     recipe = platform.recipe
     version = int(platform.records.read("student_model")["version"])
     seen = load_student(registry.resolve_uri(platform.settings), version, texts=scenarios)
-    training_set = _training_set(platform, agents, ties, media_sources, scenarios, reasoning_traces)
+    static = _static(platform, scenarios, recorded_answers, recorded_questions, survey_respondents)
+    training_set = _training_set(platform, agents, ties, media_sources, scenarios, reasoning_traces, static)
     checkpoints = _checkpoints(platform, "unseen_scenarios")
     table = score_unseen_scenarios(
         training_set,
@@ -248,16 +267,26 @@ def unseen_scenarios(
 
 @dg.asset(
     **table_options("recorded_readout", kinds=("torch", "scikitlearn")),
+    deps=["student_model"],
     description="The readout on recorded answers of a real LLM: unseen personas, unseen questions, and both.",
 )
 def recorded_readout(
     context: dg.AssetExecutionContext,
     platform: Platform,
+    registry: ModelRegistry,
+    scenarios: pl.DataFrame,
     recorded_answers: pl.DataFrame,
     recorded_questions: pl.DataFrame,
+    survey_respondents: pl.DataFrame,
 ) -> dg.Output[pl.DataFrame]:
-    """Fits students to recorded answers; no rows where none are at hand."""
+    """Fits students to recorded answers and asks the registered one too; no rows where none are at hand."""
     recipe = platform.recipe
+    record = platform.records.read("student_model")
+    recorded = read_recorded(recorded_answers, recorded_questions, 1, recipe.seed)
+    registered = None
+    if recorded is not None and recorded.teacher_model == record.get("recorded_teacher"):
+        student = load_student(registry.resolve_uri(platform.settings), int(record["version"]), texts=scenarios)
+        registered = Registered(student.model, attribute_codes(recorded, survey_respondents))
     table = score_recorded_readout(
         recorded_answers,
         recorded_questions,
@@ -265,6 +294,7 @@ def recorded_readout(
         num_splits=recipe.num_item_splits,
         seed=recipe.seed,
         progress=context.log.info,
+        registered=registered,
     )
     return dg.Output(table, metadata={"available": not table.is_empty()})
 
@@ -276,10 +306,34 @@ def _training_set(
     media_sources: pl.DataFrame,
     scenarios: pl.DataFrame,
     reasoning_traces: pl.DataFrame,
+    static: StaticTraces | None = None,
 ) -> TrainingSet:
     """What the registered student was trained and is judged on: the teacher's own rollouts, split by the run's seed."""
     rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
-    return build_training_set(agents, ties, media_sources, scenarios, rollouts, platform.recipe.seed)
+    return build_training_set(agents, ties, media_sources, scenarios, rollouts, platform.recipe.seed, static)
+
+
+def _static(
+    platform: Platform,
+    scenarios: pl.DataFrame,
+    recorded_answers: pl.DataFrame,
+    recorded_questions: pl.DataFrame,
+    survey_respondents: pl.DataFrame,
+) -> StaticTraces | None:
+    """Recorded answers that are mixed into trainings; None where there are none."""
+    encoder = ", ".join(scenarios["text_encoder"].unique().sort())
+    return static_traces(
+        recorded_answers, recorded_questions, survey_respondents, text_encoder=encoder, seed=platform.recipe.seed
+    )
+
+
+def _mixture(static: StaticTraces | None) -> str:
+    if static is None:
+        return "No recorded answers are at hand: the student is trained on the teacher's rollouts alone."
+    return (
+        f"Mixing in recorded answers of {static.teacher_model}: {len(static.fitted.codes_PF)} people, "
+        f"{len(static.question_ids)} questions."
+    )
 
 
 def _checkpoints(platform: Platform, asset: str) -> Path:

@@ -23,6 +23,7 @@ from assets.distillation.gates import (
 from assets.distillation.held_out import predict_held_out, predict_student
 from assets.distillation.schedule import TrainingSettings
 from assets.distillation.simulated_shares import draw_panel, mean_predictions, tabulate_shares
+from assets.distillation.static_traces import StaticTraces
 from assets.distillation.training import DEFAULT_SETTINGS, TrainedStudent, train_student
 from assets.distillation.training_set import TrainingSet, build_training_set
 from assets.tensors import attribute_levels
@@ -89,6 +90,7 @@ def distil(
     num_members: int = 1,
     progress: Callable[[str], None] | None = None,
     checkpoints: Path | None = None,
+    static: StaticTraces | None = None,
 ) -> Distilled:
     """Trains a student and its baselines on a teacher's traces and judges them on held-out agents.
 
@@ -104,12 +106,13 @@ def distil(
             say how far chance in training moves the figures.
         progress: told what is being done.
         checkpoints: folder in which trainings keep every epoch, so that a killed one goes on; None to keep nothing.
+        static: recorded answers that are mixed into every training; none when left out.
 
     Raises:
         TrainingSetError: the tables do not fit together.
     """
     tell = progress or (lambda _: None)
-    training_set = build_training_set(agents, ties, media_sources, scenarios, traces, seed)
+    training_set = build_training_set(agents, ties, media_sources, scenarios, traces, seed, static)
     config = student_config(training_set)
     trained: dict[str, TrainedStudent] = {}
     variants = [("lsm", config, seed), ("lsm_no_graph", replace(config, use_graph=False), seed)]

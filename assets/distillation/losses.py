@@ -45,6 +45,7 @@ class LossWeights:
     drawn_shares: float = 5.0
     settling: float = 5.0
     initial: float = 0.3
+    static: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)

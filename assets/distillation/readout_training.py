@@ -99,7 +99,7 @@ def train_readout(
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * (0.02 + 0.49 * (1 + math.cos(math.pi * (epoch - 1) / epochs)))
         for part in _parts(fitted, noise):
-            loss = _step_loss(model.train(), part, noise, settings)
+            loss = step_loss(model.train(), part, noise, settings)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -131,14 +131,8 @@ def validation_loss(model: LSM, answers: StaticAnswers) -> float:
     return sum(losses) / len(losses)
 
 
-def _parts(fitted: StaticAnswers, noise: torch.Generator) -> Iterator[StaticAnswers]:
-    """All answers once: some people and some questions at a time, in a new order."""
-    for people_P in torch.randperm(len(fitted.codes_PF), generator=noise).split(PEOPLE_PER_STEP):
-        for questions_Q in torch.randperm(len(fitted.questions), generator=noise).split(QUESTIONS_PER_STEP):
-            yield fitted.of(people_P, questions_Q.tolist())
-
-
-def _step_loss(model: LSM, part: StaticAnswers, noise: torch.Generator, settings: ReadoutSettings) -> Tensor:
+def step_loss(model: LSM, part: StaticAnswers, noise: torch.Generator, settings: ReadoutSettings) -> Tensor:
+    """Cross-entropy of the chosen options, mean over answers; entries of the identity are dropped, wordings blurred."""
     identity_PZ = model.identity(part.codes_PF)
     is_kept_PZ = torch.rand(identity_PZ.shape, generator=noise) >= settings.identity_dropout
     identity_PZ = identity_PZ * is_kept_PZ / (1 - settings.identity_dropout)
@@ -148,6 +142,13 @@ def _step_loss(model: LSM, part: StaticAnswers, noise: torch.Generator, settings
         for logits_PO, chosen_P in zip(_logits(model, identity_PZ, questions), part.chosen_PQ.unbind(1), strict=True)
     ]
     return torch.stack(losses).sum() / (part.chosen_PQ != MISSING).sum().clamp(min=1)
+
+
+def _parts(fitted: StaticAnswers, noise: torch.Generator) -> Iterator[StaticAnswers]:
+    """All answers once: some people and some questions at a time, in a new order."""
+    for people_P in torch.randperm(len(fitted.codes_PF), generator=noise).split(PEOPLE_PER_STEP):
+        for questions_Q in torch.randperm(len(fitted.questions), generator=noise).split(QUESTIONS_PER_STEP):
+            yield fitted.of(people_P, questions_Q.tolist())
 
 
 def _logits(model: LSM, identity_PZ: Tensor, questions: Sequence[Question]) -> list[Tensor]:

@@ -5,6 +5,9 @@ questions, the fitted personas unseen questions, and unseen personas unseen ques
 that no figure rests on a lucky choice. What the student says about unseen questions is mixed with equal chances, by the
 weight that does best on the unseen questions of the other splits.
 
+The registered student, whose training mixed the fitted personas' answers with rollouts, stands beside where it did: it
+was asked every question, so it is scored on unseen personas, beside a regression that knows the same attributes.
+
 Legend: P people, F sentences, Q questions, O options.
 """
 
@@ -15,19 +18,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 
-from assets.distillation.personas import frequent_sentences, persona_codes
 from assets.distillation.readout_baselines import nearest_people, nearest_question, regressions, shares_of
-from assets.distillation.readout_training import MISSING, StaticAnswers, predict_answers, train_readout
-from assets.tensors import row_to_question
+from assets.distillation.readout_training import MISSING, predict_answers, train_readout
+from assets.distillation.recorded_split import Recorded, read_recorded
+from model.lsm.lsm import LSM
 from validation.contracts import CONTRACTS
 from validation.intervals import bootstrap_interval
 from validation.metrics import tvd
 
-PREFERRED_TEACHER = "openai/gpt-4o-mini"
-UNSEEN_PEOPLE, VALIDATION_PEOPLE = 0.2, 0.08
-UNSEEN_QUESTIONS = 0.19
-FEWEST_PEOPLE, FEWEST_QUESTIONS = 100, 10
 NUM_RESAMPLES = 1_000
 FLOOR_DRAWS = 200
 SMALLEST_PROBABILITY = 1e-4
@@ -38,26 +38,20 @@ GROUPS = {
     "both": "unseen questions, unseen personas",
 }
 
+REGISTERED = ("lsm_registered", "regression_attributes")
+"""The registered student and its baseline, scored on unseen personas alone."""
+
 Tell = Callable[[str], None]
 Predicted = dict[int, np.ndarray]
 """Probabilities [P, O] by position of the question."""
 
 
 @dataclass(frozen=True, eq=False)
-class Recorded:
-    """The answers of one teacher: people split into fitted, validation and unseen, questions split by `unseen_of`."""
+class Registered:
+    """The registered student and the attribute codes of every person of the recorded answers, int64 [P, A]."""
 
-    answers: StaticAnswers
-    teacher_model: str
-    fitted_P: np.ndarray
-    validation_P: np.ndarray
-    unseen_P: np.ndarray
-    unseen_of: tuple[tuple[int, ...], ...]
-
-    @property
-    def num_questions(self) -> int:
-        """Questions, seen or not."""
-        return len(self.answers.questions)
+    model: LSM
+    codes_PA: Tensor
 
 
 def score_recorded_readout(
@@ -68,6 +62,7 @@ def score_recorded_readout(
     num_splits: int,
     seed: int,
     progress: Tell,
+    registered: Registered | None = None,
 ) -> pl.DataFrame:
     """The table `recorded_readout`; no rows where too few recorded answers are at hand.
 
@@ -78,6 +73,8 @@ def score_recorded_readout(
         num_splits: students, each with other unseen questions, 1 or more.
         seed: fixes splits, weights and resamples.
         progress: told what is being done.
+        registered: the registered student and the attributes of every person as it reads them; None where its training
+            mixed in no recorded answers.
     """
     empty = pl.DataFrame(schema=CONTRACTS["recorded_readout"].polars_schema())
     recorded = read_recorded(recorded_answers, recorded_questions, num_splits, seed)
@@ -89,67 +86,11 @@ def score_recorded_readout(
         progress(f"readout on recorded answers: student {number + 1} of {len(recorded.unseen_of)}")
         students.append(_train_and_predict(recorded, unseen, epochs, seed + number))
     progress("readout on recorded answers: baselines")
-    rows = _score(recorded, students, _baselines(recorded), seed)
+    others = {**_baselines(recorded), **(_of_registered(recorded, registered) if registered else {})}
+    rows = _score(recorded, students, others, seed)
     facts = {"teacher_model": recorded.teacher_model, "num_splits": len(recorded.unseen_of)}
     table = pl.DataFrame([facts | row for row in rows], schema=empty.schema)
     return CONTRACTS["recorded_readout"].validate(table)
-
-
-def read_recorded(
-    recorded_answers: pl.DataFrame, recorded_questions: pl.DataFrame, num_splits: int, seed: int
-) -> Recorded | None:
-    """The first draws of one teacher with persona texts, split; None where there are too few."""
-    valid = recorded_answers.filter(
-        (pl.col("draw") == 0) & pl.col("option").is_not_null() & pl.col("persona").is_not_null()
-    )
-    if valid.is_empty():
-        return None
-    names = valid["model"].unique().sort().to_list()
-    teacher = PREFERRED_TEACHER if PREFERRED_TEACHER in names else names[0]
-    valid = valid.filter(pl.col("model") == teacher)
-    valid = valid.filter(pl.col("scenario_id") == valid["scenario_id"].sort()[0])
-    people = valid.select("persona_id", "persona").unique("persona_id").sort("persona_id")
-    asked = recorded_questions.join(valid, on=["scenario_id", "question_id"], how="semi").sort("question_id")
-    if people.height < FEWEST_PEOPLE or asked.height < FEWEST_QUESTIONS:
-        return None
-    rng = np.random.default_rng(seed)
-    order_P = rng.permutation(people.height)
-    num_unseen, num_validation = (round(share * people.height) for share in (UNSEEN_PEOPLE, VALIDATION_PEOPLE))
-    unseen_P, validation_P, fitted_P = np.split(order_P, [num_unseen, num_unseen + num_validation])
-    order_Q = rng.permutation(asked.height)
-    size = round(UNSEEN_QUESTIONS * asked.height)
-    splits = [order_Q[size * number : size * (number + 1)] for number in range(num_splits)]
-    texts = people["persona"].to_list()
-    sentences = frequent_sentences([texts[person] for person in fitted_P])
-    answers = StaticAnswers(
-        codes_PF=torch.from_numpy(persona_codes(texts, sentences)),
-        questions=tuple(row_to_question(row | {"name": row["question_id"]}) for row in asked.iter_rows(named=True)),
-        chosen_PQ=torch.from_numpy(_chosen(valid, people, asked)),
-    )
-    return Recorded(
-        answers=answers,
-        teacher_model=teacher,
-        fitted_P=np.sort(fitted_P),
-        validation_P=np.sort(validation_P),
-        unseen_P=np.sort(unseen_P),
-        unseen_of=tuple(tuple(sorted(split.tolist())) for split in splits if len(split) == size),
-    )
-
-
-def _chosen(valid: pl.DataFrame, people: pl.DataFrame, asked: pl.DataFrame) -> np.ndarray:
-    """Position of the chosen option, int64 [P, Q]; −1 where there is none."""
-    options = (
-        asked.select("question_id", pl.col("options").alias("option"))
-        .with_row_index("question")
-        .explode("option")
-        .with_columns(pl.int_range(pl.len()).over("question").alias("chosen"))
-    )
-    placed = valid.join(options, on=["question_id", "option"]).join(
-        people.select("persona_id").with_row_index("person"), on="persona_id"
-    )
-    chosen_PQ = np.full((people.height, asked.height), MISSING, dtype=np.int64)
-    chosen_PQ[placed["person"].to_numpy(), placed["question"].to_numpy()] = placed["chosen"].to_numpy()
-    return chosen_PQ
 
 
 def _train_and_predict(
@@ -184,6 +125,21 @@ def _baselines(recorded: Recorded) -> Mapping[str, Predicted]:
     }
 
 
+def _of_registered(recorded: Recorded, registered: Registered) -> Mapping[str, Predicted]:
+    """Predictions for all people by the registered student, and by regressions on the attributes that it reads."""
+    predicted = predict_answers(registered.model, registered.codes_PA, recorded.answers.questions)
+    levels = zip(registered.codes_PA.unbind(1), registered.model.config.attribute_levels, strict=True)
+    held_PF = torch.cat([torch.nn.functional.one_hot(code_P + 1, size + 1) for code_P, size in levels], 1).numpy()
+    informative = held_PF[:, (held_PF.min(axis=0) < held_PF.max(axis=0))]
+    num_options = [question.num_options for question in recorded.answers.questions]
+    chosen_PQ = recorded.answers.chosen_PQ.numpy()
+    fitted = regressions(informative, chosen_PQ, num_options, recorded.fitted_P, recorded.validation_P)
+    return {
+        "lsm_registered": dict(enumerate(item.numpy() for item in predicted)),
+        "regression_attributes": dict(enumerate(fitted)),
+    }
+
+
 def _score(
     recorded: Recorded,
     students: Sequence[tuple[Predicted, Predicted]],
@@ -195,6 +151,7 @@ def _score(
     for group, note in GROUPS.items():
         people_P = recorded.fitted_P if group == "unseen_items" else recorded.unseen_P
         names = ("lsm", "regression", "nearest_personas", "item_marginal", "uniform")
+        names += tuple(name for name in REGISTERED if name in baselines)
         if group != "unseen_personas":
             names = ("lsm", "nearest_item", "uniform", "item_marginal")
         values: dict[tuple[str, str], dict[int, list[float]]] = {}

@@ -2,7 +2,8 @@
 
 The whole panel rolls out together in its graph. At the start of every window the channels of all agents are set to the
 teacher's and the gradient is cut; within a window the student runs on its own. Windows grow from one timestep to the
-whole scenario, so that teacher forcing fades from every step to none. In the last stages people drawn from their
+whole scenario, so that teacher forcing fades from every step to none. Recorded answers, where there are any, are mixed
+in: every step of the optimiser asks some of the recorded people too. In the last stages people drawn from their
 attributes alone, as simulations draw them, are rolled out too, and their shares held to the teacher's. Held-out agents
 are there as neighbours and count in no loss; validation agents choose the epoch whose weights are kept.
 
@@ -30,6 +31,7 @@ from assets.distillation.losses import (
     window_losses,
     window_of,
 )
+from assets.distillation.readout_training import validation_loss
 from assets.distillation.schedule import TrainingSettings
 from assets.distillation.share_paths import (
     counted_answers,
@@ -39,6 +41,7 @@ from assets.distillation.share_paths import (
     teacher_positions,
 )
 from assets.distillation.stacking import StackedPanel, stack_panel, start_stack, with_identity
+from assets.distillation.static_traces import StaticTraces, static_loss
 from assets.distillation.training_set import TrainingSet
 from model.lsm.config import LSMConfig
 from model.lsm.leaning import SMALLEST_SHARE
@@ -132,9 +135,10 @@ class _Training:
         settings: TrainingSettings,
         is_training_N: Tensor,
         is_validation_N: Tensor,
+        static: StaticTraces | None,
     ) -> None:
         self.stack, self.model, self.heads, self.epochs, self.settings = stack, model, heads, epochs, settings
-        self.is_training_N, self.is_validation_N = is_training_N, is_validation_N
+        self.is_training_N, self.is_validation_N, self.static = is_training_N, is_validation_N, static
         self.is_fitted_N = is_training_N | is_validation_N
         self.noise = torch.Generator().manual_seed(seed)
         residuals = list(model.initial.residual_parameters())
@@ -173,7 +177,8 @@ class _Training:
         is_validation_N = stack.repeat(training_set.is_validation_P) | (
             stack.repeat(training_set.is_training_P) & only_validates_N
         )
-        return cls(stack, model, heads, seed, epochs, settings, is_training_N, is_validation_N)
+        static = training_set.static
+        return cls(stack, model, heads, seed, epochs, settings, is_training_N, is_validation_N, static)
 
     def next_epoch(self, tell: Tell) -> None:
         """Trains one epoch; evaluates where it is time, and notes the best weights and whether training has ended."""
@@ -197,6 +202,8 @@ class _Training:
             (epoch, "validation_shares", shares),
             (epoch, "anchor_weight", anchor_weight),
         ]
+        if self.static is not None:
+            self.curves.append((epoch, "validation_static", validation_loss(self.model.eval(), self.static.validation)))
         if tvd + shares < self.best_error:
             self.best_error, self.best_epoch = tvd + shares, epoch
             self.best = copy.deepcopy(self.model.state_dict())
@@ -279,6 +286,8 @@ class _Training:
             losses |= self.heads.losses(stack, done, self.is_training_N)
             if first == 0:
                 losses["initial"] = self._initial_loss()
+            if self.static is not None:
+                losses["static"] = static_loss(model, self.static, self.noise)
             self._descend(losses)
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(loss.detach())
@@ -419,6 +428,10 @@ def _data(training: _Training) -> dict[str, Tensor]:
             value = getattr(record, field.name)
             if isinstance(value, Tensor):
                 found[f"{place}.{field.name}"] = value
+    if training.static is not None:
+        for name, answers in (("fitted", training.static.fitted), ("validation", training.static.validation)):
+            found |= {f"static.{name}.codes": answers.codes_PF, f"static.{name}.chosen": answers.chosen_PQ}
+            found |= {f"static.{name}.question{n}": item.embedding_D for n, item in enumerate(answers.questions)}
     for number, asked in enumerate(stack.questions):
         found |= {f"question{number}.agents": asked.agents_M, f"question{number}.answers": asked.probability_TMO}
         found |= {

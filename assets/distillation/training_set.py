@@ -12,6 +12,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from assets.distillation.static_traces import StaticTraces
 from assets.distillation.teacher_rollouts import TeacherRollout, TrainingSetError, teacher_rollout
 from assets.tensors import agents_to_tensor, induced_ties, ties_to_graph
 from model.lsm.inputs import SocialGraph
@@ -42,6 +43,7 @@ class TrainingSet:
         teacher: who answered, as the traces say.
         teacher_model: model that answered.
         text_encoder: what encoded the texts of events, questions and options.
+        static: recorded answers at timestep 0 that are mixed in; None for rollouts alone.
     """
 
     agents: pl.DataFrame
@@ -54,6 +56,7 @@ class TrainingSet:
     teacher: str
     teacher_model: str
     text_encoder: str
+    static: StaticTraces | None = None
 
     @property
     def num_agents(self) -> int:
@@ -78,6 +81,7 @@ def build_training_set(
     scenarios: pl.DataFrame,
     traces: pl.DataFrame,
     seed: int,
+    static: StaticTraces | None = None,
 ) -> TrainingSet:
     """Turns traces into the panel society with a teacher's targets per scenario and timestep.
 
@@ -91,6 +95,7 @@ def build_training_set(
         scenarios: rows of `scenarios`.
         traces: rows of `reasoning_traces` of one teacher model.
         seed: fixes the split.
+        static: recorded answers to mix in; none when left out.
 
     Raises:
         TrainingSetError: traces are missing, of several teachers, or name agents, questions or events that are unknown.
@@ -126,6 +131,7 @@ def build_training_set(
         teacher=teacher,
         teacher_model=teacher_model,
         text_encoder=_single_encoder(scenarios),
+        static=static,
     )
 
 

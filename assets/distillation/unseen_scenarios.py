@@ -1,9 +1,10 @@
 """How far a student carries over to scenarios of which it saw nothing: sets of questions left out of training in turn.
 
 A scenario and its baseline ask the same questions, so they are left out together. The student is trained like the
-registered one on what remains, and predicts the held-out agents in the scenarios left out: neither they nor the
-questions, events and baselines were seen by it. `lsm_seen` is the registered student, which saw other agents in these
-scenarios: a bound, not a rival. Friedkin–Johnsen takes its parameters from the questions that remain.
+registered one on what remains, and predicts the held-out agents in the scenarios left out: it saw neither them nor the
+questions, events and baselines, nor recorded answers to the same questions. `lsm_seen` is the registered student, which
+saw other agents in these scenarios: a bound, not a rival. Friedkin–Johnsen takes its parameters from the questions that
+remain.
 
 Legend: H held-out agents, B resamples, P panel agents.
 """
@@ -70,7 +71,7 @@ def score_unseen_scenarios(
     rows = []
     for left_out in chosen:
         names = ", ".join(training_set.rollouts[number].scenario_id for number in left_out)
-        kept = _part(training_set, [number for number in range(len(training_set.rollouts)) if number not in left_out])
+        kept = _without(training_set, left_out)
         trained = train_student(
             kept,
             epochs=epochs,
@@ -111,6 +112,13 @@ def _part(training_set: TrainingSet, numbers: list[int]) -> TrainingSet:
         rollouts=tuple(training_set.rollouts[number] for number in numbers),
         is_validation_S=training_set.is_validation_S[numbers],
     )
+
+
+def _without(training_set: TrainingSet, left_out: list[int]) -> TrainingSet:
+    """What remains without some scenarios, and without recorded answers to their questions."""
+    kept = _part(training_set, [number for number in range(len(training_set.rollouts)) if number not in left_out])
+    asked = {target.question.question_id for number in left_out for target in training_set.rollouts[number].targets}
+    return replace(kept, static=training_set.static.without(asked) if training_set.static else None)
 
 
 def _tvd_rows(unseen: TrainingSet, kept: TrainingSet, student: LSM, seen: LSM, seed: int) -> list[dict[str, object]]:

@@ -39,8 +39,8 @@ from unseen_scenarios order by scenario_id, metric desc, value, model
 READOUT = """
 select r.group as asked, metric, model, value, lower, upper, noise_floor, student_minus_model, difference_lower,
        difference_upper, num_questions as questions, num_personas as personas,
-       case when model = 'lsm' then '' when difference_upper < 0 then 'student better'
-            when difference_lower > 0 then 'student worse' else 'no difference beyond chance' end as verdict
+       case when model = 'lsm' then '' when difference_upper < 0 then 'lsm better'
+            when difference_lower > 0 then 'lsm worse' else 'no difference beyond chance' end as verdict
 from recorded_readout r
 order by case r.group when 'unseen_personas' then 0 when 'unseen_items' then 1 else 2 end, metric desc, value
 """.strip()
@@ -109,7 +109,9 @@ def readout_section(query: Query, context: ReportContext) -> Section:
                 f"and questions that it never saw ({teacher['splits'][0]} splits of the questions). It reads questions "
                 "through the local encoder of hashed words, which knows no synonyms: what it says about unseen "
                 "questions rests on shared words alone. item_marginal knows an unseen question's own shares and is a "
-                "bound, not a rival. Intervals resample questions."
+                "bound, not a rival. lsm_registered is the student of this run, whose training mixed the same answers "
+                "with rollouts; it and regression_attributes know of a person what agents have too, which is less than "
+                "the persona says. Intervals resample questions."
             ),
             table_block(
                 query, READOUT, "Distance to the recorded answers", {"questions": "count", "personas": "count"}

@@ -59,15 +59,16 @@ where ours.model = 'lsm' group by ours.scenario_id, ours.question_id, ours.metri
 """The student on scenarios left out of its training against baselines; the student that saw them is a bound."""
 
 READOUT_STANDING = """
-select ours.group as asked, ours.metric, ours.value as ours,
+select ours.group as asked, ours.metric, ours.model, ours.value as ours,
        case when string_agg(rival.model, ', ') is null then 'beats every baseline'
             else 'loses to ' || string_agg(rival.model, ', ' order by rival.model) end as verdict
 from recorded_readout ours
-left join recorded_readout rival on rival.group = ours.group and rival.metric = ours.metric and rival.model <> 'lsm'
-  and rival.note not like '%knows the answer' and rival.value < ours.value
-where ours.model = 'lsm' group by ours.group, ours.metric, ours.value
+left join recorded_readout rival on rival.group = ours.group and rival.metric = ours.metric
+  and rival.model not in ('lsm', 'lsm_registered') and rival.note not like '%knows the answer'
+  and rival.value < ours.value
+where ours.model in ('lsm', 'lsm_registered') group by ours.group, ours.metric, ours.model, ours.value
 """.strip()
-"""The readout fitted to recorded answers against its rivals; an unseen question's own marginal is a bound."""
+"""Students fitted to recorded answers against their rivals; an unseen question's own marginal is a bound."""
 
 
 def losing_rows(tables: tuple[str, ...]) -> str:
@@ -129,7 +130,8 @@ def losing_rows(tables: tuple[str, ...]) -> str:
         )
     if "recorded_readout" in tables:
         parts.append(
-            "select 'readout on a real model' as part, metric || ', ' || asked as figure, ours, verdict\n"
+            "select 'readout on a real model' as part, metric || ', ' || asked || ', ' || model as figure,\n"
+            "       ours, verdict\n"
             f"from ({READOUT_STANDING}) where verdict like 'loses to%'"
         )
     if "data_quality" in tables:

@@ -12,9 +12,15 @@ from model.lsm.config import LSMConfig
 from model.lsm.dense import Dense, DenseBlock
 from model.lsm.inputs import InputError, Question
 
+UNKNOWN = -1
+"""Attribute code of a person of whom the attribute is not known."""
+
 
 class Identity(nn.Module):
-    """Static identity from attribute codes: one learned embedding per level, joined and mixed."""
+    """Static identity from attribute codes: one learned embedding per level, joined and mixed.
+
+    An attribute that is not known stands at the mean of its levels.
+    """
 
     def __init__(self, config: LSMConfig) -> None:
         super().__init__()
@@ -25,7 +31,7 @@ class Identity(nn.Module):
         self.mix = DenseBlock(width, 2 * config.identity_dim, config.identity_dim)
 
     def forward(self, attributes_NA: Tensor) -> Tensor:
-        """Codes int64 [N, A] → identity [N, Z].
+        """Codes int64 [N, A], UNKNOWN where an attribute is not known → identity [N, Z].
 
         Raises:
             InputError: the number of attributes or a code does not fit the config.
@@ -35,13 +41,19 @@ class Identity(nn.Module):
                 f"Attribute codes have shape {list(attributes_NA.shape)}; allowed: [agents, {len(self.levels)}]."
             )
         levels_A = torch.tensor(self.levels, device=attributes_NA.device)
-        if len(attributes_NA) and bool(((attributes_NA < 0) | (attributes_NA >= levels_A)).any()):
+        if len(attributes_NA) and bool(((attributes_NA < UNKNOWN) | (attributes_NA >= levels_A)).any()):
             lowest, highest = attributes_NA.amin(0).tolist(), attributes_NA.amax(0).tolist()
             raise InputError(
-                f"Attribute codes range from {lowest} to {highest}; allowed: 0 up to below {list(self.levels)}."
+                f"Attribute codes range from {lowest} to {highest}; allowed: 0 up to below {list(self.levels)}, and "
+                f"{UNKNOWN} for what is not known."
             )
-        row_NA = attributes_NA + levels_A.cumsum(0) - levels_A
-        return torch.tanh(self.mix(self.embedding(row_NA).flatten(1)))
+        first_A = levels_A.cumsum(0) - levels_A
+        level_NAD = self.embedding(attributes_NA.clamp(min=0) + first_A)
+        is_unknown_NA = attributes_NA == UNKNOWN
+        if bool(is_unknown_NA.any()):
+            mean_AD = torch.stack([part.mean(0) for part in self.embedding.weight.split(self.levels)])
+            level_NAD = torch.where(is_unknown_NA[..., None], mean_AD, level_NAD)
+        return torch.tanh(self.mix(level_NAD.flatten(1)))
 
 
 class Topic(nn.Module):

@@ -82,7 +82,9 @@ ABLATIONS = TableContract(
     group="distillation",
     row="part of the student × metric",
     columns={
-        "part": column(pl.String, "what the other student lacks: graph, leaning, exposure, memory, episodes, topic, …"),
+        "part": column(
+            pl.String, "what the other student lacks: graph, leaning, exposure, memory, topic, recorded_answers, …"
+        ),
         "metric": column(
             pl.String,
             "tvd: distance to the teacher's answers; share_changes: error of simulated changes of shares",
@@ -150,8 +152,19 @@ RECORDED_READOUT = TableContract(
         ),
         "model": column(
             pl.String,
-            "student or baseline",
-            one_of(("lsm", "regression", "nearest_personas", "nearest_item", "item_marginal", "uniform")),
+            "lsm: students fitted to recorded answers alone; lsm_registered: the registered student; or a baseline",
+            one_of(
+                (
+                    "lsm",
+                    "lsm_registered",
+                    "regression",
+                    "regression_attributes",
+                    "nearest_personas",
+                    "nearest_item",
+                    "item_marginal",
+                    "uniform",
+                )
+            ),
         ),
         "value": column(pl.Float64, "mean over questions", NOT_NEGATIVE),
         "lower": column(pl.Float64, "lower end of the 95 % interval, resampling questions", NOT_NEGATIVE),
