@@ -63,10 +63,10 @@ RECIPES: dict[str, Recipe] = {
             repeat_share=0.05,
             num_draws=5,
             training_epochs=60,
-            num_members=1,
+            num_members=2,
             num_ablations=1,
             num_scenario_splits=3,
-            num_item_splits=2,
+            num_item_splits=5,
         ),
         Recipe(
             name="full",
