@@ -285,7 +285,7 @@ class _Training:
             losses = window_losses(model, stack, done, self.is_training_N, offsets)
             losses |= self.heads.losses(stack, done, self.is_training_N)
             if first == 0:
-                losses["initial"] = self._initial_loss(stack)
+                losses["initial"] = self._initial_loss(self.stack)
             if self.static is not None:
                 losses["static"] = static_loss(model, self.static, self.noise)
             self._descend(losses)
@@ -300,7 +300,7 @@ class _Training:
 
     def _drawn_pass(self) -> dict[str, float]:
         """One pass over all timesteps of people drawn from their attributes, and on beyond the last; mean losses."""
-        model, stack = self.model.train(), self._blurred()
+        model, stack = self.model.train(), self.stack
         people = draw_people(model, stack, self._next_seed())
         leanings = drawn_leanings(model, people, stack)
         state = start_stack(model, stack, None, people.channels_NK)
