@@ -21,7 +21,8 @@ class TrainingSettings:
         identity_dropout: share of the identity's entries that are set to zero in each window, so that a student cannot
             recognise single people of a small panel.
         wording_noise: length of the random vector that is added to every wording, itself of length one, in each pass
-            of observed people: what wordings that were never trained share with trained ones by chance then counts for little.
+            of observed people: what a wording that was never trained shares with trained ones by chance then counts for
+            little.
         longest_gradient: timesteps after which the gradient is cut within a window.
         longest_settling: timesteps, at most, that drawn people go on for after the last before their shares are held.
         evaluate_every: epochs between evaluations on the validation agents.
