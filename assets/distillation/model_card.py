@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from assets.distillation.distil import Distilled
 from assets.distillation.held_out import SPLIT
+from assets.distillation.readout_training import MISSING
+from assets.distillation.static_traces import StaticTraces
 from assets.distillation.training_set import TrainingSet
 
 EMBEDDED_TEACHER = "embedded"
@@ -75,8 +77,20 @@ def _data_lines(training_set: TrainingSet, data_versions: Mapping[str, object]) 
         f"- panel: {training_set.num_agents} agents with {training_set.graph.num_ties} social ties among them; "
         f"{int(training_set.is_held_out_P.sum())} agents held out, by agent and never by row",
         f"- scenarios: {scenarios}; {steps * training_set.num_agents:,} answers were asked for",
+        _static_line(training_set.static),
         *(f"- {name}: version {version}" for name, version in data_versions.items()),
     ]
+
+
+def _static_line(static: StaticTraces | None) -> str:
+    if static is None:
+        return "- recorded answers: none mixed in"
+    num_answers = int((static.fitted.chosen_PQ != MISSING).sum())
+    return (
+        f"- recorded answers mixed in: {num_answers:,} of `{static.teacher_model}`, a language model that need not be the "
+        f"teacher, as {len(static.fitted.codes_PF)} people to {len(static.question_ids)} questions; the table "
+        "recorded_readout says how well it answers for people it never saw, ablations what the mixture is worth"
+    )
 
 
 def _member_lines(distilled: Distilled) -> list[str]:
