@@ -87,8 +87,8 @@ def _static_line(static: StaticTraces | None) -> str:
         return "- recorded answers: none mixed in"
     num_answers = int((static.fitted.chosen_PQ != MISSING).sum())
     return (
-        f"- recorded answers mixed in: {num_answers:,} of `{static.teacher_model}`, a language model that need not be the "
-        f"teacher, as {len(static.fitted.codes_PF)} people to {len(static.question_ids)} questions; the table "
+        f"- recorded answers mixed in: {num_answers:,} of `{static.teacher_model}`, a language model that need not be "
+        f"the teacher, as {len(static.fitted.codes_PF)} people to {len(static.question_ids)} questions; the table "
         "recorded_readout says how well it answers for people it never saw, ablations what the mixture is worth"
     )
 
