@@ -9,12 +9,11 @@ Legend: P people, F attributes, Q questions, O options.
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from assets.distillation.wording_noise import blur_question
 from model.lsm.config import LSMConfig
 from model.lsm.inputs import Question
 from model.lsm.lsm import LSM
@@ -137,7 +136,7 @@ def step_loss(model: LSM, part: StaticAnswers, noise: torch.Generator, settings:
     identity_PZ = model.identity(part.codes_PF)
     is_kept_PZ = torch.rand(identity_PZ.shape, generator=noise) >= settings.identity_dropout
     identity_PZ = identity_PZ * is_kept_PZ / (1 - settings.identity_dropout)
-    questions = [blur_question(question, settings.wording_noise, noise) for question in part.questions]
+    questions = [_blurred(question, settings.wording_noise, noise) for question in part.questions]
     losses = [
         torch.nn.functional.cross_entropy(logits_PO, chosen_P, ignore_index=MISSING, reduction="sum")
         for logits_PO, chosen_P in zip(_logits(model, identity_PZ, questions), part.chosen_PQ.unbind(1), strict=True)
@@ -161,3 +160,12 @@ def _logits(model: LSM, identity_PZ: Tensor, questions: Sequence[Question]) -> l
     latent_NU = model.initial.complete(identity_NZ, topic_NT, channels_NK)
     minds = zip(channels_NK.split(num_people), latent_NU.split(num_people), questions, strict=True)
     return [model.readout_head(channels_PK, latent_PU, question) for channels_PK, latent_PU, question in minds]
+
+
+def _blurred(question: Question, length: float, noise: torch.Generator) -> Question:
+    def blur(vectors: Tensor) -> Tensor:
+        return vectors + length * torch.randn(vectors.shape, generator=noise) / vectors.shape[-1] ** 0.5
+
+    return replace(
+        question, embedding_D=blur(question.embedding_D), option_embeddings_OD=blur(question.option_embeddings_OD)
+    )

@@ -20,9 +20,6 @@ class TrainingSettings:
         first_drawn_stage: stage, from 0, from which drawn people are rolled out too.
         identity_dropout: share of the identity's entries that are set to zero in each window, so that a student cannot
             recognise single people of a small panel.
-        wording_noise: length of the random vector that is added to every wording, itself of length one, in each pass
-            of observed people: what a wording that was never trained shares with trained ones by chance then counts for
-            little.
         longest_gradient: timesteps after which the gradient is cut within a window.
         longest_settling: timesteps, at most, that drawn people go on for after the last before their shares are held.
         evaluate_every: epochs between evaluations on the validation agents.
@@ -38,7 +35,6 @@ class TrainingSettings:
     stage_ends: tuple[float, ...] = (0.15, 0.35, 0.6, 0.8, 1.0)
     first_drawn_stage: int = 3
     identity_dropout: float = 0.2
-    wording_noise: float = 1.0
     longest_gradient: int = 8
     longest_settling: int = 40
     evaluate_every: int = 2

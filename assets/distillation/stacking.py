@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from assets.distillation.teacher_rollouts import TeacherRollout
 from assets.distillation.training_set import TrainingSet
-from assets.distillation.wording_noise import blur, blur_question
 from model.lsm.inputs import Question, SocialGraph, Timeline
 from model.lsm.lsm import LSM
 from model.lsm.state import State, join_agents
@@ -94,21 +93,6 @@ def stack_panel(training_set: TrainingSet) -> StackedPanel:
         attention_TN3=side_by_side("attention_TP3"),
         will_share_TN=side_by_side("will_share_TP"),
         rationale_TNR=side_by_side("rationale_TPR"),
-    )
-
-
-def blur_panel(stack: StackedPanel, length: float, noise: torch.Generator) -> StackedPanel:
-    """The panel with all wordings blurred: those of questions, alike wherever a question is asked, and of events."""
-    blurred: dict[str, Question] = {}
-    for question in (question for questions in stack.asked for question in questions):
-        if question.question_id not in blurred:
-            blurred[question.question_id] = blur_question(question, length, noise)
-    timeline = stack.timeline
-    return replace(
-        stack,
-        asked=tuple(tuple(blurred[question.question_id] for question in questions) for questions in stack.asked),
-        questions=tuple(replace(item, question=blurred[item.question.question_id]) for item in stack.questions),
-        timeline=replace(timeline, embedding_VD=blur(timeline.embedding_VD, length, noise)),
     )
 
 

@@ -40,7 +40,7 @@ from assets.distillation.share_paths import (
     teacher_paths,
     teacher_positions,
 )
-from assets.distillation.stacking import StackedPanel, blur_panel, stack_panel, start_stack, with_identity
+from assets.distillation.stacking import StackedPanel, stack_panel, start_stack, with_identity
 from assets.distillation.static_traces import StaticTraces, static_loss
 from assets.distillation.training_set import TrainingSet
 from model.lsm.config import LSMConfig
@@ -266,7 +266,7 @@ class _Training:
 
     def _observed_pass(self, window: int) -> dict[str, float]:
         """One pass over all timesteps from what was observed, with one optimiser step per stretch of gradient."""
-        model, stack, settings = self.model.train(), self._blurred(), self.settings
+        model, stack, settings = self.model.train(), self.stack, self.settings
         sums: dict[str, float] = {}
         num_steps = 0
         observed = start_stack(model, stack, stack.channels_TNK[0])
@@ -285,7 +285,7 @@ class _Training:
             losses = window_losses(model, stack, done, self.is_training_N, offsets)
             losses |= self.heads.losses(stack, done, self.is_training_N)
             if first == 0:
-                losses["initial"] = self._initial_loss(self.stack)
+                losses["initial"] = self._initial_loss()
             if self.static is not None:
                 losses["static"] = static_loss(model, self.static, self.noise)
             self._descend(losses)
@@ -324,11 +324,11 @@ class _Training:
             start = [share_SO.detach() for share_SO in start]
             state = with_identity(model, stack, state.detach())
             states, saliences, first = [], [], timestep + 1
-        return {"drawn_shares": sum(losses) / len(losses), "settling": self._settle(stack, state, leanings)}
+        return {"drawn_shares": sum(losses) / len(losses), "settling": self._settle(state, leanings)}
 
-    def _settle(self, stack: StackedPanel, state: State, leanings: Sequence[Tensor]) -> float:
+    def _settle(self, state: State, leanings: Sequence[Tensor]) -> float:
         """Lets time go on after the last event, from 0 to 40 timesteps unseen, then holds shares to where they are."""
-        model, settings = self.model, self.settings
+        model, stack, settings = self.model, self.stack, self.settings
         unseen = int(torch.randint(settings.longest_settling + 1, (1,), generator=self.noise))
         first = stack.num_timesteps + unseen
         with torch.no_grad():
@@ -383,15 +383,12 @@ class _Training:
             ]
             model.leaning.measure(gaps)
 
-    def _initial_loss(self, stack: StackedPanel) -> Tensor:
-        people = draw_people(self.model, stack, self._next_seed())
-        typical = start_stack(self.model, stack, None)
-        drawn = start_stack(self.model, stack, None, people.channels_NK)
-        leanings = drawn_leanings(self.model, people, stack)
-        return initial_loss(self.model, stack, typical, drawn, leanings, self.is_training_N)
-
-    def _blurred(self) -> StackedPanel:
-        return blur_panel(self.stack, self.settings.wording_noise, self.noise)
+    def _initial_loss(self) -> Tensor:
+        people = draw_people(self.model, self.stack, self._next_seed())
+        typical = start_stack(self.model, self.stack, None)
+        drawn = start_stack(self.model, self.stack, None, people.channels_NK)
+        leanings = drawn_leanings(self.model, people, self.stack)
+        return initial_loss(self.model, self.stack, typical, drawn, leanings, self.is_training_N)
 
     def _next_seed(self) -> int:
         return int(torch.randint(2**40, (1,), generator=self.noise))
