@@ -9,11 +9,16 @@ small sample of n of the N people, and means weighted:
     prediction_powered  λ mean_N f + mean_s (y − λ f)                unbiased whatever the model says
 
 λ = cov(y, f) / var(f), within 0 … 1, estimated on small surveys of the *other* items: the item itself stays held out.
-Intervals are linearised, with the finite population correction and the t quantile of n − 1 degrees of freedom. Coverage
-is the share of repeated small surveys whose interval holds the share among all N.
+Linearised intervals fail where few or none of the sampled people give an answer: all residuals are then alike and the
+interval has no width. So t² pretended people, half of whom gave the answer, join the effective people of the sample,
+with t the quantile of n − 1 degrees of freedom; without a model this is the interval of Agresti & Coull. It has the
+finite population correction and ends at 0 and 1; estimates themselves are not moved. Coverage is the share of repeated
+small surveys whose interval holds the share among all N.
 
 Sources: Angelopoulos, Duchi & Zrnic (2023), PPI++, section 3; Särndal, Swensson & Wretman (1992), Model assisted survey
-sampling, sections 6.5 (difference estimator) and 7.6 (post-stratification).
+sampling, sections 6.5 (difference estimator) and 7.6 (post-stratification); Agresti & Coull (1998), Approximate is
+better than "exact" for interval estimation of binomial proportions; Kish (1965) for effective people; Franco, Little,
+Louis & Slud (2019), Comparative study of confidence intervals for proportions in complex sample surveys.
 
 Legend: N people, O options, B repeated small surveys, n people in each.
 """
@@ -57,10 +62,11 @@ class Predicted:
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
-    """Estimates and half widths of B small surveys, [B, O]."""
+    """Estimates of B small surveys with the ends of their intervals, [B, O]."""
 
     value_BO: np.ndarray
-    half_width_BO: np.ndarray
+    lower_BO: np.ndarray
+    upper_BO: np.ndarray
 
 
 def rectified_shares(
@@ -121,8 +127,9 @@ def prediction_powered(each: Predicted, sample_BS: np.ndarray, power: float) -> 
     """λ · mean over everybody of f + mean over the sample of y − λ f."""
     truth_NO = np.eye(len(each.options))[each.answer_N]
     everybody_O = each.weight_N @ each.said_NO / each.weight_N.sum()
-    gap = _sample_mean(truth_NO - power * each.said_NO, each.weight_N, sample_BS)
-    return Estimates(power * everybody_O + gap.value_BO, gap.half_width_BO)
+    weight_BS, gap_BSO = each.weight_N[sample_BS], (truth_NO - power * each.said_NO)[sample_BS]
+    mean_BO = np.einsum("bs,bso->bo", weight_BS, gap_BSO) / weight_BS.sum(axis=1, keepdims=True)
+    return _estimates(power * everybody_O + mean_BO, gap_BSO - mean_BO[:, None], weight_BS, len(each.weight_N))
 
 
 def post_stratified(each: Predicted, sample_BS: np.ndarray) -> Estimates:
@@ -142,8 +149,14 @@ def post_stratified(each: Predicted, sample_BS: np.ndarray) -> Estimates:
         mean_BO = np.where(is_large_B1, mean_BO, overall_BO)
         value_BO += share * mean_BO
         fitted_BSO = np.where(is_in_BS[:, :, None], mean_BO[:, None], fitted_BSO)
-    spread = _half_width(truth_NO[sample_BS] - fitted_BSO, weight_BS, len(each.weight_N))
-    return Estimates(value_BO, spread)
+    return _estimates(value_BO, truth_NO[sample_BS] - fitted_BSO, weight_BS, len(each.weight_N))
+
+
+def survey_only(each: Predicted, sample_BS: np.ndarray) -> Estimates:
+    """The sample's own shares."""
+    truth_BSO, weight_BS = np.eye(len(each.options))[each.answer_N][sample_BS], each.weight_N[sample_BS]
+    mean_BO = np.einsum("bs,bso->bo", weight_BS, truth_BSO) / weight_BS.sum(axis=1, keepdims=True)
+    return _estimates(mean_BO, truth_BSO - mean_BO[:, None], weight_BS, len(each.weight_N))
 
 
 def _item_rows(
@@ -154,7 +167,7 @@ def _item_rows(
     raw_O = each.weight_N @ each.said_NO / each.weight_N.sum()
     sample_BS = draw_surveys(len(each.answer_N), SURVEY_SIZE, NUM_SURVEYS, seed)
     estimates = {
-        "survey_only": _sample_mean(truth_NO, each.weight_N, sample_BS),
+        "survey_only": survey_only(each, sample_BS),
         "post_stratified": post_stratified(each, sample_BS),
     }
     if power is not None:
@@ -176,8 +189,7 @@ def _item_rows(
             "power": None, "note": None,
         }  # fmt: skip
         for method, found in estimates.items():
-            low_B = found.value_BO[:, place] - found.half_width_BO[:, place]
-            high_B = found.value_BO[:, place] + found.half_width_BO[:, place]
+            low_B, high_B = found.lower_BO[:, place], found.upper_BO[:, place]
             covers = float(((low_B <= truth_O[place] + 1e-12) & (truth_O[place] - 1e-12 <= high_B)).mean())
             yield {
                 **common,
@@ -212,19 +224,32 @@ def _power(moments: Sequence[tuple[float, float]]) -> float | None:
     return float(np.clip(sum(covariance for covariance, _ in moments) / variance, 0.0, 1.0))
 
 
-def _sample_mean(value_NO: np.ndarray, weight_N: np.ndarray, sample_BS: np.ndarray) -> Estimates:
-    weight_BS, value_BSO = weight_N[sample_BS], value_NO[sample_BS]
-    mean_BO = np.einsum("bs,bso->bo", weight_BS, value_BSO) / weight_BS.sum(axis=1, keepdims=True)
-    return Estimates(mean_BO, _half_width(value_BSO - mean_BO[:, None], weight_BS, len(weight_N)))
+def _estimates(value_BO: np.ndarray, residual_BSO: np.ndarray, weight_BS: np.ndarray, num_people: int) -> Estimates:
+    """Intervals around a mean of shares with the given residuals, pretended people included.
 
-
-def _half_width(residual_BSO: np.ndarray, weight_BS: np.ndarray, num_people: int) -> np.ndarray:
-    """Half width of the interval of a weighted mean with the given residuals, [B, O]."""
+    With b the share of the pretended people, the middle is θ + b (½ − θ) and the variance that of real residuals and of
+    pretended answers 0 and 1 together, around that middle.
+    """
     size = weight_BS.shape[1]
+    quantile = stats.t.ppf((1 + LEVEL) / 2, size - 1)
     share_BS = weight_BS / weight_BS.sum(axis=1, keepdims=True)
-    variance_BO = np.einsum("bs,bso->bo", share_BS**2, residual_BSO**2) * size / (size - 1)
+    effective_B1 = 1 / (share_BS**2).sum(axis=1, keepdims=True)
+    pretended_B1 = quantile**2 / (effective_B1 + quantile**2)
+    inside_BO = np.clip(value_BO, 0.0, 1.0)
+    shift_BO = pretended_B1 * (0.5 - inside_BO)
+    # Residuals count as their weights do in the variance of a weighted mean, which is Kish's rule where they are alike.
+    real_BO = np.einsum("bs,bso->bo", share_BS**2, residual_BSO**2) * effective_B1
+    answers_BO = 0.5 * ((1 - inside_BO) ** 2 + inside_BO**2)
+    variance_BO = (1 - pretended_B1) * real_BO + pretended_B1 * answers_BO - shift_BO**2
     correction = max(0.0, 1.0 - size / num_people)
-    return stats.t.ppf((1 + LEVEL) / 2, size - 1) * np.sqrt(variance_BO * correction)
+    half_width_BO = quantile * np.sqrt(variance_BO / (effective_B1 + quantile**2) * correction)
+    middle_BO = value_BO + shift_BO
+    lower_BO, upper_BO = middle_BO - half_width_BO, middle_BO + half_width_BO
+    return Estimates(
+        value_BO,
+        np.minimum(np.clip(lower_BO, 0.0, 1.0), value_BO),
+        np.maximum(np.clip(upper_BO, 0.0, 1.0), value_BO),
+    )
 
 
 def _of_student(answers: pl.DataFrame, respondents: pl.DataFrame) -> Iterator[Predicted]:

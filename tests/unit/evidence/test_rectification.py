@@ -1,16 +1,21 @@
 """Rectification: unbiased whatever the model says, exact with a perfect model, and intervals that hold their level."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from assets.evidence.rectification import (
     SURVEY_SIZE,
+    Estimates,
     Predicted,
     draw_surveys,
     post_stratified,
     prediction_powered,
     rectified_shares,
+    survey_only,
 )
 from validation.contracts import CONTRACTS
 
@@ -38,6 +43,11 @@ def truth(each: Predicted) -> float:
     return float(each.weight_N[each.answer_N == 0].sum() / each.weight_N.sum())
 
 
+def coverage(found: Estimates, share: float) -> float:
+    """Share of small surveys whose interval for the first option holds the truth."""
+    return float(((found.lower_BO[:, 0] <= share) & (share <= found.upper_BO[:, 0])).mean())
+
+
 @pytest.mark.parametrize("bias", [-0.4, 0.0, 0.4])
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 def test_the_corrected_share_is_unbiased_whatever_the_model_says(bias: float, power: float) -> None:
@@ -51,9 +61,34 @@ def test_the_corrected_share_is_unbiased_whatever_the_model_says(bias: float, po
 def test_intervals_hold_nine_tenths_of_their_level_and_more(power: float) -> None:
     each = made(0.5, 0.2)
     found = prediction_powered(each, draw_surveys(NUM_PEOPLE, SURVEY_SIZE, 600, 5), power)
-    is_held = np.abs(found.value_BO[:, 0] - truth(each)) <= found.half_width_BO[:, 0]
 
-    assert 0.9 * 0.95 <= is_held.mean() <= 0.99
+    assert 0.9 * 0.95 <= coverage(found, truth(each)) <= 0.99
+
+
+@pytest.mark.parametrize("share", [0.004, 0.02, 0.1])
+@pytest.mark.parametrize("power", [0.0, 0.4])
+def test_intervals_hold_for_answers_that_hardly_anybody_gives(share: float, power: float) -> None:
+    each = made(0.5, 0.2)
+    rare_N = np.where(np.random.default_rng(2).random(NUM_PEOPLE) < share, 0, 1)
+    rare = replace(each, answer_N=rare_N)
+    sample = draw_surveys(NUM_PEOPLE, SURVEY_SIZE, 400, 11)
+    for found in (prediction_powered(rare, sample, power), post_stratified(rare, sample)):
+        assert coverage(found, truth(rare)) >= 0.9 * 0.95
+        assert found.lower_BO.min() >= 0.0 or found.value_BO.min() < 0.0
+        assert (found.upper_BO - found.lower_BO).min() > 0.01
+
+
+def test_without_model_and_weights_the_interval_is_that_of_agresti_and_coull() -> None:
+    each = replace(made(0.5, 0.0), weight_N=np.ones(NUM_PEOPLE))
+    sample = draw_surveys(NUM_PEOPLE, SURVEY_SIZE, 5, 13)
+    found = survey_only(each, sample)
+    squared = stats.t.ppf(0.975, SURVEY_SIZE - 1) ** 2
+    middle_B = (SURVEY_SIZE * found.value_BO[:, 0] + squared / 2) / (SURVEY_SIZE + squared)
+    correction = 1 - SURVEY_SIZE / NUM_PEOPLE
+    half_B = np.sqrt(squared * middle_B * (1 - middle_B) / (SURVEY_SIZE + squared) * correction)
+    np.testing.assert_allclose(found.lower_BO[:, 0], middle_B - half_B)
+    np.testing.assert_allclose(found.upper_BO[:, 0], middle_B + half_B)
+    np.testing.assert_allclose(survey_only(each, sample).value_BO, prediction_powered(each, sample, 0.0).value_BO)
 
 
 def test_a_perfect_model_needs_no_survey_and_a_good_one_narrows_the_interval() -> None:
@@ -62,9 +97,8 @@ def test_a_perfect_model_needs_no_survey_and_a_good_one_narrows_the_interval() -
 
     np.testing.assert_allclose(prediction_powered(perfect, sample, 1.0).value_BO[:, 0], truth(perfect), atol=1e-9)
     good = made(0.8, 0.1)
-    assert prediction_powered(good, sample, 1.0).half_width_BO.mean() < (
-        0.6 * prediction_powered(good, sample, 0.0).half_width_BO.mean()
-    )
+    with_model, without = prediction_powered(good, sample, 1.0), prediction_powered(good, sample, 0.0)
+    assert (with_model.upper_BO - with_model.lower_BO).mean() < 0.65 * (without.upper_BO - without.lower_BO).mean()
 
 
 def test_post_stratification_is_exact_when_strata_decide() -> None:
