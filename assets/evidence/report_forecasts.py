@@ -199,8 +199,8 @@ def rectification_section(query: Query, context: ReportContext) -> Section:
                 "of everybody. Errors are absolute differences to the share among all people. A correction that is no "
                 "better than survey_only says that the model adds nothing to a hundred interviews. λ comes from other "
                 "items, so every item is held out from what corrects it. Intervals are to hold the share in 95 % of "
-                "the surveys, and in nine tenths of that (85.5 %) at least, whatever the option. The noise floor is the standard error of "
-                "the share among all people."
+                "the surveys, and in nine tenths of that (85.5 %) at least, whatever the option. The noise floor is "
+                "the standard error of the share among all people."
             ),
             table_block(
                 query,
