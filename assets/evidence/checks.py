@@ -53,20 +53,25 @@ def expectations_are_met(platform: Platform) -> dg.AssetCheckResult:
     )
 
 
-def gate_check(asset: str) -> dg.AssetChecksDefinition:
-    """A check of an asset by the gates that the configuration sets for it, once their evidence is there."""
-    gates = load_gates(asset)
+def gate_check(asset: str, *, is_blocking: bool = False) -> dg.AssetChecksDefinition:
+    """A check of an asset by the gates that the configuration sets for it, once their evidence is there.
+
+    Gates of severity block make up a check of their own: what is downstream of the asset waits for it, and does not run
+    where it fails.
+    """
+    gates = tuple(gate for gate in load_gates(asset) if (gate.severity == "block") == is_blocking)
 
     @dg.asset_check(
         asset=asset,
-        name=f"{asset}_gates",
+        name=f"{asset}_blocking_gates" if is_blocking else f"{asset}_gates",
         additional_deps=sorted({table for gate in gates for table in gate.tables}),
-        description="; ".join(gate.rule for gate in gates),
+        description="; ".join(gate.rule for gate in gates) or "The configuration sets no such gate.",
+        blocking=is_blocking,
     )
     def check(platform: Platform) -> dg.AssetCheckResult:
         outcomes = evaluate_gates(gates, lambda sql: run_query(platform.store, sql))
         failed = [outcome for outcome in outcomes if not outcome.has_passed]
-        is_error = any(outcome.gate.severity == "error" for outcome in failed)
+        is_error = any(outcome.gate.severity != "warn" for outcome in failed)
         return dg.AssetCheckResult(
             passed=not failed,
             severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
@@ -80,4 +85,5 @@ def gate_check(asset: str) -> dg.AssetChecksDefinition:
 
 
 student_model_gates = gate_check("student_model")
+student_model_blocking_gates = gate_check("student_model", is_blocking=True)
 outcomes_gates = gate_check("outcomes")

@@ -15,8 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 FILE = Path(__file__).with_name("gates.yaml")
 EvidenceTable = Literal[
-    "teacher_agreement", "behaviour_scores", "survey_calibration", "dynamic_calibration", "rectified_shares"
+    "teacher_agreement",
+    "behaviour_scores",
+    "survey_calibration",
+    "dynamic_calibration",
+    "rectified_shares",
+    "held_out_predictions",
+    "simulated_shares",
 ]
+KNOWN_WITH_THE_STUDENT = ("held_out_predictions", "simulated_shares")
+"""Evidence that is made with the student, before anything is simulated: all that a blocking gate can wait for."""
 
 
 class GateError(ValueError):
@@ -34,13 +42,24 @@ class Gate(BaseModel):
     sql: str
     at_least: float | None = None
     at_most: float | None = None
-    severity: Literal["error", "warn"]
+    severity: Literal["block", "error", "warn"]
     why: str
 
     @model_validator(mode="after")
     def _has_one_threshold(self) -> "Gate":
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("a gate needs either at_least or at_most, and not both")
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_what_can_wait(self) -> "Gate":
+        late = sorted(set(self.tables) - set(KNOWN_WITH_THE_STUDENT))
+        if self.severity == "block" and (self.asset != "student_model" or late):
+            raise ValueError(
+                f"severity block on {self.asset} with {', '.join(self.tables)}: only a gate of student_model on "
+                f"{' and '.join(KNOWN_WITH_THE_STUDENT)} can block, since other evidence is made from the simulations "
+                "that would wait for it; use error"
+            )
         return self
 
     @property

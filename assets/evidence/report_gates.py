@@ -29,9 +29,10 @@ def gates_section(query: Query, context: ReportContext) -> Section:
     gates = tuple(gate for gate in load_gates() if context.has(*gate.tables))
     blocks: list[Block] = [
         TextBlock(
-            "A gate that fails as error makes the check of its asset red, one that fails as warn yellow; thresholds "
-            "stand in gates.yaml. The alias champion hangs on the registry's own gates: a student that fails one stays "
-            "a candidate, and the summary of this page, the terminal and the check say so."
+            "A gate that fails as block keeps the student from being simulated, one that fails as error makes the "
+            "check of its asset red, one that fails as warn yellow; thresholds stand in gates.yaml. The alias champion "
+            "hangs on the registry's own gates: a student that fails one stays a candidate, and the summary of this "
+            "page, the terminal and the check say so."
         )
     ]
     if gates:
