@@ -12,13 +12,15 @@ Legend: N agents of a shard, P pairs.
 import json
 import resource
 import time
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -30,9 +32,11 @@ from assets.society.media import form_media
 from assets.society.pairs import Pairs, toward
 from assets.society.tie_config import TieConfig, load_tie_config
 from assets.society.tie_graph import to_area_ties
-from assets.society.ties_across import form_across, plan_across
+from assets.society.ties_across import MOST_PARTNERS, along_ring, form_across, plan_across
 from assets.society.ties_within import form_area, lotteries_of
 from validation.contracts import CONTRACTS
+
+Result = TypeVar("Result")
 
 PAIR = np.dtype([("own", "<i4"), ("other", "<i4"), ("type", "u1"), ("strength", "<f4")])
 
@@ -66,7 +70,12 @@ def expected_memory_gb(plan: PopulationPlan) -> float:
 
 
 def build_shards(
-    plan: PopulationPlan, folder: Path, *, states: Iterable[str] | None = None, memory_gb: float = 8.0
+    plan: PopulationPlan,
+    folder: Path,
+    *,
+    states: Iterable[str] | None = None,
+    memory_gb: float = 8.0,
+    report: Callable[[int, int, int], None] | None = None,
 ) -> Iterator[BuiltShard]:
     """Builds shards one after another in a process of its own, whose address space is capped.
 
@@ -75,6 +84,7 @@ def build_shards(
         folder: where everything is kept.
         states: of which shards are built, and tied with one another; all when left out.
         memory_gb: cap on the process, in units of 2**30 bytes.
+        report: is told, after each shard of the passes 1 and 2, the pass, the shards it has done and their number.
 
     Yields:
         One entry per shard, in the order in which they were finished.
@@ -82,28 +92,36 @@ def build_shards(
     Raises:
         ShardError: the folder holds another population, a state has no shard, or the cap is too low.
     """
-    chosen = _chosen(plan, states)
+    chosen = chosen_shards(plan, states)
     config = load_tie_config()
     _claim(plan, chosen, config, folder)
     context = get_context("spawn")
-    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_cap, initargs=(memory_gb,))
+    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare, initargs=(memory_gb, plan))
     seconds = dict.fromkeys(range(len(chosen)), 0.0)
     formed: list[dict[str, int]] = []
     try:
         with pool:
             for place, shard in enumerate(chosen):
-                counts, took = pool.submit(_make, plan, shard, place, len(chosen), folder, config).result()
+                counts, took = pool.submit(_guarded, _make_planned, shard, place, len(chosen), folder, config).result()
                 formed.append(counts)
                 seconds[place] += took
+                if report:
+                    report(1, place + 1, len(chosen))
             sizes = np.array([shard.num_agents for shard in chosen])
             across = plan_across(formed, sizes, plan.seed, config)
             firsts = [shard.first_agent_id for shard in chosen]
-            for place in range(len(chosen)):
-                mine = [entry for entry in across if entry[0] == place]
-                took = pool.submit(_tie_across, mine, place, firsts, folder, plan.seed, config).result()
+            formed_by: list[list[int]] = [[] for _ in chosen]
+            for done, (place, ahead) in enumerate(along_ring(across, len(chosen), plan.seed)):
+                for first, second, _ in ahead:
+                    formed_by[first].append(place)
+                    formed_by[second].append(place)
+                took = pool.submit(_guarded, _tie_across, ahead, place, firsts, folder, plan.seed, config).result()
                 seconds[place] += took
+                if report:
+                    report(2, done + 1, len(chosen))
             for place, shard in enumerate(chosen):
-                num_ties, took, peak = pool.submit(_finish, shard, place, folder).result()
+                by = sorted(set(formed_by[place]))
+                num_ties, took, peak = pool.submit(_guarded, _finish, shard, place, by, folder).result()
                 yield BuiltShard(
                     shard.name, shard.num_agents, shard.num_households, num_ties, seconds[place] + took, peak
                 )
@@ -115,52 +133,12 @@ def build_shards(
         ) from error
 
 
-def union_margins(
-    folder: Path, plan: PopulationPlan, margins: pl.DataFrame, states: Iterable[str] | None
-) -> pl.DataFrame:
-    """Agents of the built shards per margin level, beside the plan and, where all shards are built, beside the total.
+def chosen_shards(plan: PopulationPlan, states: Iterable[str] | None) -> list[Shard]:
+    """Shards of the named states, or all.
 
-    Args:
-        folder: of the build.
-        plan: of the whole population.
-        margins: rows of `population_margins`.
-        states: that were built; all when left out.
-
-    Returns:
-        Columns margin, level, num_agents, planned and target; the latter null where only some states were built, and
-        planned null for attributes that some donors left open.
+    Raises:
+        ShardError: a state has no shard.
     """
-    chosen = {shard.state for shard in _chosen(plan, states)}
-    is_whole = chosen == {shard.state for shard in plan.shards}
-    agents = pl.scan_delta(str(folder / "agents"))
-    frames = []
-    for (margin,), levels in margins.filter(pl.col("geography") == "US").group_by("margin", maintain_order=True):
-        names = str(margin).split("*")
-        built = agents.group_by(names).agg(num_agents=pl.len().cast(pl.Int64)).collect()
-        found = built.select(level=pl.concat_str(names, separator="*"), num_agents="num_agents")
-        joined = levels.select("margin", "level", "share").join(found, on="level", how="left")
-        target = pl.col("share") / pl.col("share").sum() * plan.num_agents
-        is_open = any(plan.donors[name].has_nulls() for name in names)
-        planned = (
-            plan.counts_by(tuple(dict.fromkeys((*names, "state"))))
-            .filter(pl.col("state").is_in(list(chosen)))
-            .group_by(names)
-            .agg(planned=pl.sum("num_agents").cast(pl.Int64))
-            .select(level=pl.concat_str(names, separator="*"), planned=pl.lit(None, pl.Int64) if is_open else "planned")
-        )
-        frames.append(
-            joined.join(planned, on="level", how="left").select(
-                "margin",
-                "level",
-                pl.col("num_agents").fill_null(0),
-                pl.lit(None, pl.Int64).alias("planned") if is_open else pl.col("planned").fill_null(0),
-                (target if is_whole else pl.lit(None, pl.Float64)).alias("target"),
-            )
-        )
-    return pl.concat(frames)
-
-
-def _chosen(plan: PopulationPlan, states: Iterable[str] | None) -> list[Shard]:
     known = {shard.state for shard in plan.shards}
     wanted = known if states is None else set(states)
     if not wanted or wanted - known:
@@ -192,9 +170,35 @@ def _claim(plan: PopulationPlan, chosen: list[Shard], config: TieConfig, folder:
     mark.write_text(json.dumps(identity), encoding="utf-8")
 
 
-def _cap(memory_gb: float) -> None:
+MOST_AT_HAND = MOST_PARTNERS // 2 + 2
+"""Shards whose people stay in memory during the second pass: one, and those ahead of it on the ring."""
+
+_AT_HAND: OrderedDict[int, tuple[People, dict[str, Lottery]]] = OrderedDict()
+
+_PLANS: list[PopulationPlan] = []
+"""The plan that the building process works on, handed over once."""
+
+
+def _prepare(memory_gb: float, plan: PopulationPlan) -> None:
     limit = int(memory_gb * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _PLANS[:] = [plan]
+
+
+def _guarded(step: Callable[..., Result], *args: object) -> Result:
+    """Calls a step; a library that panics because there is no memory for a thread counts as out of memory."""
+    try:
+        return step(*args)
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":
+            raise MemoryError(str(error)) from None
+        raise
+
+
+def _make_planned(
+    shard: Shard, place: int, num_shards: int, folder: Path, config: TieConfig
+) -> tuple[dict[str, int], float]:
+    return _make(_PLANS[0], shard, place, num_shards, folder, config)
 
 
 def _peak_gb() -> float:
@@ -234,31 +238,33 @@ def _tie_across(
     seed: int,
     config: TieConfig,
 ) -> float:
-    """Second pass: ties of a shard with every later one that it is tied with."""
+    """Second pass: ties of a shard with every one ahead of it on the ring that it is tied with."""
     start, done = time.perf_counter(), folder / "between" / f"{place}.across"
     if done.exists() or not plans:
         return 0.0
-    own = _load_people(folder, place, seed, config)
     kept = []
     for entry in plans:
-        second = entry[1]
-        pairs = form_across(own, _load_people(folder, second, seed, config), entry, seed, config)
-        kept.append(toward(pairs, firsts[second], is_own=True))
-        _keep(folder, second, place, toward(pairs, firsts[place], is_own=False))
+        first, second, _ = entry
+        sides = (_people_at_hand(folder, end, seed, config) for end in (first, second))
+        pairs = form_across(next(sides), next(sides), entry, seed, config)
+        other = second if first == place else first
+        kept.append(toward(pairs, firsts[other], is_own=first == place))
+        _keep(folder, other, place, toward(pairs, firsts[place], is_own=first != place))
     _keep(folder, place, place, Pairs(*(np.concatenate(columns) for columns in zip(*map(_columns, kept), strict=True))))
     done.touch()
     return time.perf_counter() - start
 
 
-def _finish(shard: Shard, place: int, folder: Path) -> tuple[int, float, float]:
-    """Third pass: all ties that the shard's agents hear along, as rows."""
+def _finish(shard: Shard, place: int, formed_by: list[int], folder: Path) -> tuple[int, float, float]:
+    """Third pass: all ties that the shard's agents hear along, as rows; some were formed by passes of other shards."""
     start, done = time.perf_counter(), folder / "between" / f"{place}.ties"
+    _AT_HAND.clear()
     if done.exists():
         return int(done.read_text(encoding="utf-8")), 0.0, _peak_gb()
     with np.load(_kept(folder, place)) as kept:
         pairs = Pairs(*(kept[name] for name in ("own_P", "other_P", "type_P", "strength_P")))
         followers = kept["follower"], kept["source"]
-    incoming = [_read(path) for path in sorted((folder / "between").glob(f"{place}-from-*.pairs"))]
+    incoming = [_read(folder / "between" / f"{place}-from-{by}.pairs") for by in formed_by]
     incoming = incoming or [Pairs(*(np.empty(0, kind) for kind in (np.int32, np.int32, np.uint8, np.float32)))]
     ties = to_area_ties(shard.first_agent_id, shard.num_agents, pairs, incoming, followers).rows()
     _write(folder / "ties", CONTRACTS["ties"].validate(ties), shard)
@@ -283,10 +289,16 @@ def _kept(folder: Path, place: int) -> Path:
     return folder / "between" / f"{place}.npz"
 
 
-def _load_people(folder: Path, place: int, seed: int, config: TieConfig) -> tuple[People, dict[str, Lottery]]:
-    with np.load(_kept(folder, place)) as kept:
-        people = People(*(kept[name] for name in ("code_N", "age_N", "household_N")))
-    return people, lotteries_of(people, place, seed, config)
+def _people_at_hand(folder: Path, place: int, seed: int, config: TieConfig) -> tuple[People, dict[str, Lottery]]:
+    """People and lotteries of a shard, of which the latest few stay in memory: about 16 MB each."""
+    if place not in _AT_HAND:
+        with np.load(_kept(folder, place)) as kept:
+            people = People(*(kept[name] for name in ("code_N", "age_N", "household_N")))
+        _AT_HAND[place] = people, lotteries_of(people, place, seed, config)
+        if len(_AT_HAND) > MOST_AT_HAND:
+            _AT_HAND.popitem(last=False)
+    _AT_HAND.move_to_end(place)
+    return _AT_HAND[place]
 
 
 def _keep(folder: Path, of: int, by: int, pairs: Pairs) -> None:
