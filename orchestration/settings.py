@@ -96,18 +96,13 @@ class Settings(BaseSettings):
 
     @property
     def ledger_path(self) -> Path:
-        """SQLite file of everything that teachers were ever asked."""
+        """SQLite file of everything that teachers and text encoders were ever asked."""
         return self.root / "teacher_ledger.sqlite"
 
     @property
     def recorded_dir(self) -> Path:
         """Folder of recorded answers that were imported, one folder per codebook."""
         return self.root / "recorded_answers"
-
-    @property
-    def embeddings_path(self) -> Path:
-        """SQLite file of every text that an endpoint ever encoded."""
-        return self.root / "embeddings.sqlite"
 
     @property
     def mlflow_tracking_uri(self) -> str:

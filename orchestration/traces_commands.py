@@ -1,15 +1,21 @@
 """What `populace traces` prints: the cost of an elicitation before it begins, and what the ledger holds."""
 
+from collections.abc import Collection
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from assets.traces.definitions import asking_options, teacher_endpoint
 from assets.traces.embedded_teacher.teacher import MODEL_FAMILY
-from assets.traces.estimates import estimate, known_requests, ledger_state
+from assets.traces.encoders import NotingEncoder, host_of
+from assets.traces.endpoint_encoder import encoder_name
+from assets.traces.estimates import estimate, estimate_embeddings, known_requests, ledger_state
 from assets.traces.panel import choose_panel
 from assets.traces.plan import plan_elicitation
 from assets.traces.prices import OTHER, find_price, prices_dated
+from assets.traces.recorded_answers.codebook import find_recorded_codebooks
+from assets.traces.recorded_answers.questions import recorded_questions_table
 from assets.traces.scenario_files import read_scenarios
 from assets.traces.scenario_table import scenarios_table
 from assets.traces.teachers import open_teacher
@@ -24,7 +30,8 @@ def print_estimate(settings: Settings, console: Console) -> None:
     """Prints requests, tokens and cost per model and pass; nothing is sent and nothing is written."""
     recipe, store = find_recipe(settings.recipe), TableStore(settings.tables_dir)
     endpoint = teacher_endpoint(settings)
-    scenarios = scenarios_table(read_scenarios(settings.scenarios_dir))
+    noting = NotingEncoder()
+    scenarios = scenarios_table(read_scenarios(settings.scenarios_dir), noting)
     model = str(endpoint.model or MODEL_FAMILY)
     if endpoint.base_url is None and store.exists("survey_respondents"):
         model = open_teacher(endpoint, store.read("survey_respondents"), scenarios).model
@@ -44,7 +51,8 @@ def print_estimate(settings: Settings, console: Console) -> None:
         num_draws=recipe.num_draws,
         seed=recipe.seed,
     )
-    found = estimate(plan, known_requests(settings.ledger_path))
+    known = known_requests(settings.ledger_path)
+    found = estimate(plan, known)
     for (name,), rows in found.group_by("model", maintain_order=True):
         columns = ("requests", "known", "tokens in", "out", "live $", "batch $")
         table = _table(f"{name} at {endpoint.label}", "pass", *columns)
@@ -54,7 +62,7 @@ def print_estimate(settings: Settings, console: Console) -> None:
             table.add_row(row["elicitation_pass"], *(f"{n:,}" for n in counts), *(f"{n:,.2f}" for n in dollars))
         console.print(table)
     options = asking_options(settings)
-    total = float(found[f"{options.mode}_usd"].sum())
+    total = float(found[f"{options.mode}_usd"].sum()) + _print_embeddings(settings, noting, known, console)
     console.print(
         f"Expected to cost {total:,.2f} USD in {options.mode} mode, recipe {recipe.name}; the budget is "
         f"{options.budget_usd:,.2f} USD. Known requests are in the ledger and not counted. "
@@ -68,6 +76,22 @@ def print_estimate(settings: Settings, console: Console) -> None:
         )
     if not has_population:
         console.print("There is no population yet: numbers of redraws may differ a little.", soft_wrap=True)
+
+
+def _print_embeddings(settings: Settings, noting: NotingEncoder, known: Collection[str], console: Console) -> float:
+    """Prints what encoding all texts will cost, benchmarks and recorded questions included, and returns it in USD."""
+    if settings.embedding_model is None or settings.teacher_base_url is None:
+        return 0.0
+    benchmarks = settings.scenarios_dir / "benchmarks"
+    if benchmarks.is_dir():
+        scenarios_table(read_scenarios(benchmarks), noting)
+    recorded_questions_table(find_recorded_codebooks(settings.data_dir, settings.recorded_dir), noting)
+    name = encoder_name(settings.embedding_model, host_of(settings.teacher_base_url))
+    row = estimate_embeddings(noting.texts, name, known)
+    table = _table(f"text encoder {name}", "texts", "known", "tokens in", "live $")
+    table.add_row(*(f"{row[key]:,}" for key in ("num_texts", "num_known", "prompt_tokens")), f"{row['live_usd']:,.4f}")
+    console.print(table)
+    return float(row["live_usd"])
 
 
 def print_ledger(settings: Settings, console: Console) -> None:

@@ -8,7 +8,8 @@ from assets.sources.catalogue import open_catalogue
 from assets.traces.asking import AskingOptions
 from assets.traces.elicitation import run_elicitation
 from assets.traces.embedded_teacher.held_out_fit import score_response_models
-from assets.traces.encoders import EndpointEncoder, TextEncoder, open_encoder
+from assets.traces.encoders import TextEncoder, open_encoder
+from assets.traces.endpoint_encoder import EndpointEncoder
 from assets.traces.panel import choose_panel
 from assets.traces.plan import plan_elicitation
 from assets.traces.recorded_answers.as_traces import as_traces
@@ -57,16 +58,17 @@ def text_encoder(settings: Settings) -> TextEncoder:
         settings.teacher_base_url,
         settings.embedding_model,
         key.get_secret_value() if key else None,
-        settings.embeddings_path,
+        settings.ledger_path,
+        settings.teacher_budget_usd,
     )
 
 
-def _encoding(encoder: TextEncoder) -> dict[str, str | int]:
+def _encoding(encoder: TextEncoder) -> dict[str, str | int | float]:
     """Which encoder made a table's embeddings, and what it was sent."""
-    named: dict[str, str | int] = {"text_encoder": encoder.name}
+    named: dict[str, str | int | float] = {"text_encoder": encoder.name}
     if isinstance(encoder, EndpointEncoder):
         named |= {"num_texts_sent": encoder.num_asked, "num_texts_known": encoder.num_known}
-        named["num_embedding_tokens"] = encoder.num_tokens
+        named |= {"num_embedding_tokens": encoder.num_tokens, "embedding_cost_usd": encoder.cost_usd}
     return named
 
 

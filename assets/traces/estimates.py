@@ -1,13 +1,15 @@
 """What an elicitation will ask and cost, before anything is sent; and what the ledger holds already."""
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from assets.traces.endpoint_encoder import embedding_requests
 from assets.traces.ledger import LedgerError
 from assets.traces.ledger_schema import VERSION
 from assets.traces.prices import find_price
@@ -60,6 +62,26 @@ def estimate(plan: pl.DataFrame, known: Collection[str]) -> pl.DataFrame:
         for name, is_batch in (("live_usd", False), ("batch_usd", True)):
             row[name] = price.cost_usd(row["prompt_tokens"], row["completion_tokens"], is_batch=is_batch)
     return pl.DataFrame(totals)
+
+
+def estimate_embeddings(texts: Sequence[str], name: str, known: Collection[str]) -> dict[str, Any]:
+    """Texts, tokens and cost of encoding texts at an endpoint: a row like those of `estimate`, with num_texts.
+
+    Args:
+        texts: wordings, repeated ones among them; each is sent once.
+        name: name of the encoder, `model@host`.
+        known: custom_ids that the ledger holds an answer to.
+    """
+    requests = {request.custom_id: request for request in embedding_requests(texts, name)}
+    new = [request for custom_id, request in requests.items() if custom_id not in known]
+    prompt_tokens = round(sum(request.prompt_tokens for request in new))
+    return {
+        "model": name,
+        "num_texts": len(requests),
+        "num_known": len(requests) - len(new),
+        "prompt_tokens": prompt_tokens,
+        "live_usd": find_price(name).cost_usd(prompt_tokens, 0),
+    }
 
 
 def known_requests(path: Path) -> set[str]:
