@@ -255,7 +255,7 @@ def test_a_run_that_is_killed_while_it_waits_asks_again_and_may_have_paid(tmp_pa
         def do_POST(self) -> None:
             os.kill(killed[0].pid, signal.SIGKILL)
 
-        def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
