@@ -12,13 +12,14 @@ Legend: N agents of a shard, P pairs.
 import json
 import resource
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -33,6 +34,8 @@ from assets.society.tie_graph import to_area_ties
 from assets.society.ties_across import form_across, plan_across
 from assets.society.ties_within import form_area, lotteries_of
 from validation.contracts import CONTRACTS
+
+Result = TypeVar("Result")
 
 PAIR = np.dtype([("own", "<i4"), ("other", "<i4"), ("type", "u1"), ("strength", "<f4")])
 
@@ -66,7 +69,12 @@ def expected_memory_gb(plan: PopulationPlan) -> float:
 
 
 def build_shards(
-    plan: PopulationPlan, folder: Path, *, states: Iterable[str] | None = None, memory_gb: float = 8.0
+    plan: PopulationPlan,
+    folder: Path,
+    *,
+    states: Iterable[str] | None = None,
+    memory_gb: float = 8.0,
+    report: Callable[[int, int, int], None] | None = None,
 ) -> Iterator[BuiltShard]:
     """Builds shards one after another in a process of its own, whose address space is capped.
 
@@ -75,6 +83,7 @@ def build_shards(
         folder: where everything is kept.
         states: of which shards are built, and tied with one another; all when left out.
         memory_gb: cap on the process, in units of 2**30 bytes.
+        report: is told, after each shard of the passes 1 and 2, the pass, the shards it has done and their number.
 
     Yields:
         One entry per shard, in the order in which they were finished.
@@ -86,24 +95,28 @@ def build_shards(
     config = load_tie_config()
     _claim(plan, chosen, config, folder)
     context = get_context("spawn")
-    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_cap, initargs=(memory_gb,))
+    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare, initargs=(memory_gb, plan))
     seconds = dict.fromkeys(range(len(chosen)), 0.0)
     formed: list[dict[str, int]] = []
     try:
         with pool:
             for place, shard in enumerate(chosen):
-                counts, took = pool.submit(_make, plan, shard, place, len(chosen), folder, config).result()
+                counts, took = pool.submit(_guarded, _make_planned, shard, place, len(chosen), folder, config).result()
                 formed.append(counts)
                 seconds[place] += took
+                if report:
+                    report(1, place + 1, len(chosen))
             sizes = np.array([shard.num_agents for shard in chosen])
             across = plan_across(formed, sizes, plan.seed, config)
             firsts = [shard.first_agent_id for shard in chosen]
             for place in range(len(chosen)):
                 mine = [entry for entry in across if entry[0] == place]
-                took = pool.submit(_tie_across, mine, place, firsts, folder, plan.seed, config).result()
+                took = pool.submit(_guarded, _tie_across, mine, place, firsts, folder, plan.seed, config).result()
                 seconds[place] += took
+                if report:
+                    report(2, place + 1, len(chosen))
             for place, shard in enumerate(chosen):
-                num_ties, took, peak = pool.submit(_finish, shard, place, folder).result()
+                num_ties, took, peak = pool.submit(_guarded, _finish, shard, place, folder).result()
                 yield BuiltShard(
                     shard.name, shard.num_agents, shard.num_households, num_ties, seconds[place] + took, peak
                 )
@@ -136,7 +149,7 @@ def union_margins(
     frames = []
     for (margin,), levels in margins.filter(pl.col("geography") == "US").group_by("margin", maintain_order=True):
         names = str(margin).split("*")
-        built = agents.group_by(names).agg(num_agents=pl.len().cast(pl.Int64)).collect()
+        built = agents.group_by(names).agg(num_agents=pl.len().cast(pl.Int64)).collect(engine="streaming")
         found = built.select(level=pl.concat_str(names, separator="*"), num_agents="num_agents")
         joined = levels.select("margin", "level", "share").join(found, on="level", how="left")
         target = pl.col("share") / pl.col("share").sum() * plan.num_agents
@@ -192,9 +205,30 @@ def _claim(plan: PopulationPlan, chosen: list[Shard], config: TieConfig, folder:
     mark.write_text(json.dumps(identity), encoding="utf-8")
 
 
-def _cap(memory_gb: float) -> None:
+_PLANS: list[PopulationPlan] = []
+"""The plan that the building process works on, handed over once."""
+
+
+def _prepare(memory_gb: float, plan: PopulationPlan) -> None:
     limit = int(memory_gb * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _PLANS[:] = [plan]
+
+
+def _guarded(step: Callable[..., Result], *args: object) -> Result:
+    """Calls a step; a library that panics because there is no memory for a thread counts as out of memory."""
+    try:
+        return step(*args)
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":
+            raise MemoryError(str(error)) from None
+        raise
+
+
+def _make_planned(
+    shard: Shard, place: int, num_shards: int, folder: Path, config: TieConfig
+) -> tuple[dict[str, int], float]:
+    return _make(_PLANS[0], shard, place, num_shards, folder, config)
 
 
 def _peak_gb() -> float:

@@ -1,5 +1,6 @@
 """The commands that plan and build populations larger than memory, and those that look at the society's targets."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from orchestration.settings import Settings
 from orchestration.table_store import TableStore
 
 FIT_AGENTS = 10_000
+
+REPORT_EVERY = 10
+"""Shards after which a build says how far a pass is."""
 
 
 class MarginsDoNotHold(ValueError):
@@ -80,7 +84,14 @@ def build(
         raise ValueError(f"--name is {name!r}; allowed: letters, digits, hyphens and underscores.")
     folder = settings.root / "populations" / name
     agents = ties = 0
-    for shard in build_shards(plan, folder, states=states, memory_gb=memory_gb):
+    start = time.perf_counter()
+
+    def report(number_of_pass: int, done: int, of: int) -> None:
+        if done % REPORT_EVERY == 0 or done == of:
+            minutes = (time.perf_counter() - start) / 60
+            console.print(f"pass {number_of_pass}: {done:,} of {of:,} shards after {minutes:.1f} min")
+
+    for shard in build_shards(plan, folder, states=states, memory_gb=memory_gb, report=report):
         agents, ties = agents + shard.num_agents, ties + shard.num_ties
         console.print(
             f"{shard.name:6} {shard.num_agents:>11,} agents {shard.num_households:>10,} households "
@@ -89,7 +100,10 @@ def build(
     found = union_margins(folder, plan, margins, states)
     found.write_csv(folder / "margins.csv")
     _check_union(found, console)
-    console.print(f"{agents:,} agents and {ties:,} ties in {folder}; margins of the union in margins.csv")
+    minutes = (time.perf_counter() - start) / 60
+    console.print(
+        f"{agents:,} agents and {ties:,} ties after {minutes:.1f} min in {folder}; margins of the union in margins.csv"
+    )
 
 
 def _check_union(found: pl.DataFrame, console: Console) -> None:
