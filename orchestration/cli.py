@@ -37,16 +37,21 @@ RecipeOption = Annotated[str | None, typer.Option("--recipe", help="smoke, lapto
 def run(
     recipe: RecipeOption = None,
     force: Annotated[bool, typer.Option("--force", help="Make everything again, even what is fresh.")] = False,
+    select: Annotated[
+        str | None, typer.Option(help="Assets or groups joined by commas, made with all they need; default everything.")
+    ] = None,
 ) -> None:
-    """Run the whole lineage, from surveys to the validation report; what is fresh is used again."""
+    """Run the lineage, from surveys to the validation report; what is fresh is used again."""
     settings = _settings(recipe)
     console = _console()
     from orchestration.lineage_run import run_lineage
     from orchestration.run_summary import print_run_summary
 
-    runs = run_lineage(settings, console=console, force=force)
+    chosen = None if select is None else [name.strip() for name in select.split(",") if name.strip()]
+    runs = run_lineage(settings, console=console, force=force, select=chosen)
     console.print("[bold]Everything is fresh; nothing was made again.[/bold]" if not runs else "")
-    print_run_summary(settings)
+    if chosen is None:
+        print_run_summary(settings)
 
 
 @app.command()

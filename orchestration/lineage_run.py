@@ -17,6 +17,7 @@ from orchestration.jobs import LINEAGE_JOB, ONLY_PROGRESS, SWEEP_JOB, range_tags
 from orchestration.partitions import SCENARIO_PARTITIONS, to_partition_key
 from orchestration.progress import StepProgress
 from orchestration.resources import Platform
+from orchestration.selection import with_upstream
 from orchestration.settings import Settings
 from orchestration.table_store import Partition
 
@@ -61,6 +62,14 @@ def find_stale(platform: Platform) -> Stale:
     return Stale(frozenset(names), tuple(partitions))
 
 
+def _only(stale: Stale, wanted: frozenset[str]) -> Stale:
+    """What is stale of the wanted assets, with those that one computation makes together with them."""
+    together = wanted.union(*(group for group in MADE_TOGETHER if group & wanted))
+    assets = stale.assets & together
+    is_partitioned = any(STAGE_BY_ASSET[name].is_partitioned for name in assets)
+    return Stale(assets, stale.partitions if is_partitioned else ())
+
+
 def synchronise_scenarios(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
     """Validates every scenario file and makes the dynamic partitions equal to them, in alphabetical order.
 
@@ -77,18 +86,23 @@ def synchronise_scenarios(settings: Settings, instance: dg.DagsterInstance) -> l
     return found
 
 
-def run_lineage(settings: Settings, *, console: Console, force: bool = False) -> list[str]:
-    """Brings every asset up to date and returns the ids of the runs that did it; none when all was fresh.
+def run_lineage(
+    settings: Settings, *, console: Console, force: bool = False, select: Collection[str] | None = None
+) -> list[str]:
+    """Brings assets up to date and returns the ids of the runs that did it; none when all was fresh.
 
     Args:
         settings: where things lie and which recipe to use.
         console: where progress goes.
         force: make everything again.
+        select: assets and groups to bring up to date, with whatever they are made from; all when left out.
 
     Raises:
         ScenarioError: a scenario file is wrong.
+        ValueError: an asset or group is not known.
         RunFailed: a step failed.
     """
+    wanted = frozenset(STAGE_BY_ASSET) if select is None else with_upstream(select)
     platform = Platform()
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
         synchronise_scenarios(settings, instance)
@@ -96,6 +110,7 @@ def run_lineage(settings: Settings, *, console: Console, force: bool = False) ->
         stale = find_stale(platform)
         if force:
             stale = Stale(frozenset(stage.asset for stage in LINEAGE), everything)
+        stale = _only(stale, wanted)
         if not stale:
             return []
         partitioned = frozenset(name for name in stale.assets if STAGE_BY_ASSET[name].is_partitioned)
