@@ -91,7 +91,7 @@ def build_shards(
     Raises:
         ShardError: the folder holds another population, a state has no shard, or the cap is too low.
     """
-    chosen = _chosen(plan, states)
+    chosen = chosen_shards(plan, states)
     config = load_tie_config()
     _claim(plan, chosen, config, folder)
     context = get_context("spawn")
@@ -128,52 +128,12 @@ def build_shards(
         ) from error
 
 
-def union_margins(
-    folder: Path, plan: PopulationPlan, margins: pl.DataFrame, states: Iterable[str] | None
-) -> pl.DataFrame:
-    """Agents of the built shards per margin level, beside the plan and, where all shards are built, beside the total.
+def chosen_shards(plan: PopulationPlan, states: Iterable[str] | None) -> list[Shard]:
+    """Shards of the named states, or all.
 
-    Args:
-        folder: of the build.
-        plan: of the whole population.
-        margins: rows of `population_margins`.
-        states: that were built; all when left out.
-
-    Returns:
-        Columns margin, level, num_agents, planned and target; the latter null where only some states were built, and
-        planned null for attributes that some donors left open.
+    Raises:
+        ShardError: a state has no shard.
     """
-    chosen = {shard.state for shard in _chosen(plan, states)}
-    is_whole = chosen == {shard.state for shard in plan.shards}
-    agents = pl.scan_delta(str(folder / "agents"))
-    frames = []
-    for (margin,), levels in margins.filter(pl.col("geography") == "US").group_by("margin", maintain_order=True):
-        names = str(margin).split("*")
-        built = agents.group_by(names).agg(num_agents=pl.len().cast(pl.Int64)).collect(engine="streaming")
-        found = built.select(level=pl.concat_str(names, separator="*"), num_agents="num_agents")
-        joined = levels.select("margin", "level", "share").join(found, on="level", how="left")
-        target = pl.col("share") / pl.col("share").sum() * plan.num_agents
-        is_open = any(plan.donors[name].has_nulls() for name in names)
-        planned = (
-            plan.counts_by(tuple(dict.fromkeys((*names, "state"))))
-            .filter(pl.col("state").is_in(list(chosen)))
-            .group_by(names)
-            .agg(planned=pl.sum("num_agents").cast(pl.Int64))
-            .select(level=pl.concat_str(names, separator="*"), planned=pl.lit(None, pl.Int64) if is_open else "planned")
-        )
-        frames.append(
-            joined.join(planned, on="level", how="left").select(
-                "margin",
-                "level",
-                pl.col("num_agents").fill_null(0),
-                pl.lit(None, pl.Int64).alias("planned") if is_open else pl.col("planned").fill_null(0),
-                (target if is_whole else pl.lit(None, pl.Float64)).alias("target"),
-            )
-        )
-    return pl.concat(frames)
-
-
-def _chosen(plan: PopulationPlan, states: Iterable[str] | None) -> list[Shard]:
     known = {shard.state for shard in plan.shards}
     wanted = known if states is None else set(states)
     if not wanted or wanted - known:

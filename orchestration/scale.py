@@ -12,7 +12,8 @@ from assets.population.definitions import population_file_in_use
 from assets.population.planning import plan_from_tables
 from assets.population.shards import PopulationPlan
 from assets.population.synthesis import make_population
-from assets.shards import DISK_BYTES_PER_AGENT, build_shards, expected_memory_gb, union_margins
+from assets.shard_margins import union_margins
+from assets.shards import DISK_BYTES_PER_AGENT, build_shards, expected_memory_gb
 from assets.society.fitting import fit_ties
 from assets.society.recorded import load_recorded, measure_recorded, write_recorded
 from assets.society.targets import load_targets, missed

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from validation.margin_levels import combinations_of_level
+
 NATION = "US"
 NUM_RESAMPLES = 200
 
@@ -59,5 +61,5 @@ def _shares(people: pl.DataFrame, weight: pl.Series, names: list[str], levels: l
     level = people.select(pl.concat_str(names, separator="*", ignore_nulls=False)).to_series()
     known = pl.DataFrame({"level": level, "weight": weight}).drop_nulls()
     totals = dict(known.group_by("level").agg(pl.col("weight").sum()).iter_rows())
-    total_L = np.array([totals.get(name, 0.0) for name in levels])
+    total_L = np.array([sum(totals.get(part, 0.0) for part in combinations_of_level(name)) for name in levels])
     return total_L / max(known["weight"].sum(), 1e-300), len(known)

@@ -6,6 +6,7 @@
     │   ├── InconsistentMargins       margins contradict themselves, one another or the attributes
     │   ├── EmptyMarginLevel          a level with a positive total has no respondent
     │   ├── MissingMarginAttribute    a respondent has no value in an attribute that a margin uses
+    │   ├── InfeasibleMargins         no weights at all meet the margins together
     │   ├── InfeasibleBounds          no weights within the bounds or the cap meet the margins
     │   ├── NegativeWeights           the linear method needs weights of zero or less
     │   └── RakingNotConverged        the margins cannot be met in the iterations allowed
@@ -37,6 +38,10 @@ class EmptyMarginLevel(CalibrationError):
 
 class MissingMarginAttribute(CalibrationError):
     """A respondent has no value in an attribute that a margin uses."""
+
+
+class InfeasibleMargins(CalibrationError):
+    """No weights at all meet the margins together."""
 
 
 class InfeasibleBounds(CalibrationError):

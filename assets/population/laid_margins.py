@@ -126,13 +126,18 @@ def check_margins(design_weight_R: np.ndarray, margins: Sequence[Margin], *, is_
             )
         weight_L = level_sums(design_weight_R, np.asarray(margin.level_R), len(margin.levels))
         count_L = level_sums(None, np.asarray(margin.level_R), len(margin.levels)).astype(int)
+        is_empty_L = (margin.total_L > 0) & (weight_L == 0)
+        if is_empty_L.any() and margin.penalty is None:
+            empty = [
+                f"{margin.levels[index]} (total {margin.total_L[index]:,.6g})" for index in np.flatnonzero(is_empty_L)
+            ]
+            raise EmptyMarginLevel(
+                f"Margin {margin.label} has {len(empty)} of {len(margin.levels)} levels with people in the population, "
+                f"but no respondent: {', '.join(empty)}. No weights can meet these totals. Merge each with a "
+                "neighbouring level (merge in the population file), make the margin soft, or use a survey that "
+                "reaches these people."
+            )
         for level, weight, count, level_total in zip(margin.levels, weight_L, count_L, margin.total_L, strict=True):
-            if level_total > 0 and weight == 0 and margin.penalty is None:
-                raise EmptyMarginLevel(
-                    f"Margin {margin.label}={level} has the total {level_total:,.6g}, but no respondent is in that "
-                    "level. Merge it with a neighbouring level, make the margin soft, or use a survey that reaches "
-                    "these people."
-                )
             if level_total == 0 and weight > 0:
                 raise InconsistentMargins(
                     f"Margin {margin.label}={level} has the total 0, but {count} respondents are in that level. "

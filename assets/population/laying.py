@@ -7,6 +7,7 @@ import polars as pl
 
 from assets.population.errors import InconsistentMargins, MissingMarginAttribute
 from assets.population.laid_margins import NATION, OUTSIDE, Margin, level_sums
+from validation.margin_levels import index_of_combination
 
 
 def margins_of(people: pl.DataFrame, margins: pl.DataFrame, geography: str = NATION) -> tuple[Margin, ...]:
@@ -25,7 +26,7 @@ def margins_of(people: pl.DataFrame, margins: pl.DataFrame, geography: str = NAT
     for (name,), rows in totals.group_by("margin", maintain_order=True):
         levels = tuple(rows["level"])
         code = pl.concat_str(str(name).split("*"), separator="*").replace_strict(
-            levels, range(len(levels)), default=None, return_dtype=pl.Int64
+            index_of_combination(levels), default=None, return_dtype=pl.Int64
         )
         level_R = people.select(code.alias("level"))["level"]
         _refuse_missing(people, level_R, str(name), str(name).split("*"), levels)
@@ -55,7 +56,7 @@ def lay_margins(people: pl.DataFrame, margins: pl.DataFrame) -> tuple[Margin, ..
         names = str(name).split("*")
         key = pl.concat_str("state", *names, separator="*")
         is_inside = pl.col("state").is_in(rows["state"].unique().to_list())
-        code = key.replace_strict(levels, range(len(levels)), default=None, return_dtype=pl.Int64)
+        code = key.replace_strict(index_of_combination(levels), default=None, return_dtype=pl.Int64)
         level_R = people.select(pl.when(~is_inside).then(OUTSIDE).otherwise(code).alias("level"))["level"]
         _refuse_missing(people, level_R, f"state*{name}", names, levels)
         geography = "states" if (level_R == OUTSIDE).any() else NATION

@@ -10,9 +10,11 @@ import polars as pl
 
 from assets.population.errors import InconsistentMargins
 from assets.population.laid_margins import NATION, TOTALS_TOLERANCE
+from assets.population.merged_levels import merge_levels
 from assets.population.population_file import MarginSource
 from assets.sources.catalogue import DataCatalogue, ResolvedSource
 from validation.attributes import ATTRIBUTE_BY_NAME, REGION_OF_STATE
+from validation.margin_levels import MERGE, index_of_combination
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ def load_margins(catalogue: DataCatalogue, sources: Sequence[MarginSource] | Non
     frames, uses = [], []
     for wanted in sources or (MarginSource(source=MARGINS_SOURCE),):
         frame, used = _load_source(catalogue, wanted)
-        frames.append(frame)
+        frames.append(merge_levels(frame, wanted.merge, wanted.source))
         uses += used
     frame = pl.concat(frames)
     repeated = frame.filter(frame.select("geography", "margin", "level").is_duplicated())
@@ -243,13 +245,16 @@ def _check_margin(levels: pl.DataFrame, geography: str, margin: str, place: str)
                 "value per attribute by *."
             )
         for name, part in zip(attributes, parts, strict=True):
-            if part not in ATTRIBUTE_BY_NAME[name].levels:
+            unknown = [value for value in part.split(MERGE) if value not in ATTRIBUTE_BY_NAME[name].levels]
+            if unknown:
                 raise InconsistentMargins(
-                    f"{where} has the level {level!r}; {name} has no level {part!r}. Allowed: "
-                    f"{', '.join(ATTRIBUTE_BY_NAME[name].levels)}. Correct the level."
+                    f"{where} has the level {level!r}; {name} has no level {unknown[0]!r}. Allowed: "
+                    f"{', '.join(ATTRIBUTE_BY_NAME[name].levels)}, merged ones joined by {MERGE}. Correct the level."
                 )
-    if levels["level"].is_duplicated().any():
-        raise InconsistentMargins(f"{where} lists a level twice. Merge the rows.")
+    try:
+        index_of_combination(levels["level"].to_list())
+    except ValueError as error:
+        raise InconsistentMargins(f"{where} lists a level twice: {error}. Merge the rows.") from error
     count, share = levels["count"].to_numpy(), levels["share"].to_numpy()
     if not (np.isfinite(count).all() and (count >= 0).all() and count.sum() > 0):
         raise InconsistentMargins(f"{where} has counts {count.tolist()}; counts must be zero or more. Correct them.")

@@ -21,15 +21,25 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class LevelMerge(_Strict):
+    """Levels of an attribute that count as one, in the named geographies (`US-SD`) or, when left out, everywhere."""
+
+    attribute: StrictStr
+    levels: Annotated[tuple[StrictStr, ...], Field(min_length=2)]
+    geographies: tuple[StrictStr, ...] | None = None
+
+
 class MarginSource(_Strict):
     """Margins to take from one source of the catalogue, or from `<source>.csv` in the user's data folder.
 
-    `margins` names those to use (all when left out), `geographies` whether the nation's, the states' or both.
+    `margins` names those to use (all when left out), `geographies` whether the nation's, the states' or both, `merge`
+    levels that too few respondents are in to be met one by one.
     """
 
     source: StrictStr
     margins: tuple[StrictStr, ...] | None = None
     geographies: Literal["nation", "states", "all"] = "all"
+    merge: tuple[LevelMerge, ...] = ()
 
 
 class CalibrationEntry(_Strict):

@@ -15,7 +15,8 @@ from scipy.sparse import csr_matrix
 
 from assets.population.distances import Method, make_distance
 from assets.population.dual import solve_dual
-from assets.population.errors import InfeasibleBounds, NegativeWeights, RakingNotConverged
+from assets.population.errors import InfeasibleBounds, InfeasibleMargins, NegativeWeights, RakingNotConverged
+from assets.population.feasibility import smallest_misses
 from assets.population.laid_margins import Cells, Margin, check_margins, level_sums
 from assets.population.raking import fit_proportionally, worst_levels
 
@@ -75,6 +76,7 @@ class Calibrator:
         Raises:
             InconsistentMargins: totals contradict one another, or weights cannot be used.
             EmptyMarginLevel: a level with a positive total has no respondent.
+            InfeasibleMargins: no weights at all meet the margins together.
             InfeasibleBounds: bounds or trim exclude every solution.
             NegativeWeights: the linear method needs weights below zero.
             RakingNotConverged: the tolerance was not reached.
@@ -90,9 +92,13 @@ class Calibrator:
         before = max((error for index, _, error in worst if self._is_hard(index)), default=0.0)
         is_plain = method.method == "raking" and method.bounds is None and method.trim is None
         if is_plain and all(margin.penalty is None for margin in self._margins):
-            weight_C, num_iterations, after = fit_proportionally(
-                design_C, self._margins, self._cells, method.tolerance, method.max_iterations
-            )
+            try:
+                weight_C, num_iterations, after = fit_proportionally(
+                    design_C, self._margins, self._cells, method.tolerance, method.max_iterations
+                )
+            except RakingNotConverged:
+                self._refuse_infeasible(design_C, method)
+                raise
             ratio_C = np.divide(weight_C, design_C, out=np.ones_like(weight_C), where=design_C > 0)
             return CalibrationResult(scaled_R * ratio_C[self._cells.cell_R], num_iterations, after, before)
         return self._by_newton(scaled_R, method, population, before)
@@ -122,6 +128,8 @@ class Calibrator:
             max_iterations=min(method.max_iterations, 200),
         )
         if solution.max_error > method.tolerance:
+            if not method.bounds and method.trim is None:
+                self._refuse_infeasible(design_U, method)
             self._explain_failure(solution.max_error, int(solution.error_K.argmax()), level_K, method)
         weight_R = scaled_R * solution.factor_U[unit_R]
         if weight_R.min() < 0 or (weight_R[scaled_R > 0] <= 0).any():
@@ -162,6 +170,26 @@ class Calibrator:
         shape = (len(totals), len(cell_U))
         membership = csr_matrix((np.ones(len(row)), (row, column)), shape=shape)
         return membership, np.array(totals), np.array(softness), levels
+
+    def _refuse_infeasible(self, design_U: np.ndarray, method: CalibrationMethod) -> None:
+        """Raises where no weights at all meet the hard margins; units are cells."""
+        unit = np.flatnonzero(design_U > 0)
+        membership_KU, total_K, softness_K, level_K = self._constraints(unit)
+        hard_K = np.flatnonzero(softness_K == 0)
+        miss_K = smallest_misses(csr_matrix(membership_KU[hard_K]), total_K[hard_K])
+        if np.abs(miss_K).sum() <= method.tolerance:
+            return
+        worst = [(level_K[hard_K[place]], miss_K[place]) for place in np.argsort(-np.abs(miss_K))[:5] if miss_K[place]]
+        named = [
+            f"{self._margins[index].label}={self._margins[index].levels[level]} by {100 * miss:+.3g} %"
+            for (index, level), miss in worst
+        ]
+        raise InfeasibleMargins(
+            f"No weights of zero or more meet all margins together, whatever the method: the nearest miss levels by "
+            f"{100 * np.abs(miss_K).sum():.3g} % added up, for instance {', '.join(named)}. Thin levels of one margin "
+            "hold too few kinds of people for the others. Leave one of these margins out, merge its levels, or make it "
+            "soft."
+        )
 
     def _explain_failure(
         self, error: float, worst: int, level_K: list[tuple[int, int]], method: CalibrationMethod

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from assets.population.shards import plan_population
-from assets.shards import ShardError, build_shards, union_margins
+from assets.shard_margins import union_margins
+from assets.shards import ShardError, build_shards
 from assets.society.statistics import tie_faults
 from validation.attributes import TIE_TYPES
 

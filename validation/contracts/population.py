@@ -50,7 +50,7 @@ POPULATION_MARGINS = TableContract(
     columns={
         "geography": column(pl.String, "area that the margin describes: US for the nation, US-NY for a state"),
         "margin": column(pl.String, "attribute, or attributes joined by *"),
-        "level": column(pl.String, "level, or levels joined by * in the margin's order"),
+        "level": column(pl.String, "level, or levels joined by * in the margin's order; merged ones by |"),
         "share": column(pl.Float64, "fraction of the geography's adults in the level", FRACTION),
         "count": column(pl.Float64, "adults in the level", NOT_NEGATIVE),
         "source": column(pl.String, "publication the total is taken from"),

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
-from assets.population.errors import EmptyMarginLevel, InconsistentMargins, RakingNotConverged
+from assets.population.errors import EmptyMarginLevel, InconsistentMargins, InfeasibleMargins, RakingNotConverged
+from assets.population.feasibility import smallest_misses
 from assets.population.laid_margins import Margin, cell_of_each
 from assets.population.raking import effective_sample_size, kish_design_effect
 from assets.population.weighting import CalibrationMethod, calibrate_weights
@@ -49,7 +51,9 @@ def test_totals_that_differ_are_refused():
 
 
 def test_a_level_without_respondents_is_refused():
-    with pytest.raises(EmptyMarginLevel, match=r"age=l2 has the total 10, but no respondent.*Merge"):
+    with pytest.raises(
+        EmptyMarginLevel, match=r"Margin age has 1 of 3 levels .* no respondent: l2 \(total 10\)\..*Merge"
+    ):
         calibrate_weights(np.ones(2), [margin("age", [0, 1], [50, 40, 10])])
 
 
@@ -61,9 +65,28 @@ def test_respondents_in_a_level_without_people_are_refused():
 def test_margins_that_cannot_hold_together_are_refused():
     margins = [margin("a", [0, 0, 1], [20, 80]), margin("b", [0, 1, 1], [60, 40])]
     with pytest.raises(
-        RakingNotConverged, match=r"stopped after 50 iterations: margin .* off by .*raise max_iterations"
+        InfeasibleMargins, match=r"No weights of zero or more .* the nearest miss levels by .* added up"
     ):
         calibrate_weights(np.ones(3), margins, CalibrationMethod(max_iterations=50))
+
+
+def test_the_nearest_that_weights_can_come_is_measured():
+    # level 0 of b lies within level 0 of a: 60 people are wanted where there are 20
+    member = csr_matrix(np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 1.0]]))
+    miss = smallest_misses(member, np.array([20.0, 80.0, 60.0, 40.0]))
+    by_hand = [0.0, -0.5, -2 / 3, 0.0]
+    assert miss == pytest.approx(by_hand)
+    assert not smallest_misses(member, np.array([20.0, 80.0, 10.0, 90.0])).any()
+
+
+def test_margins_that_take_longer_are_told_from_those_that_cannot_hold():
+    margins = [margin("a", [0, 0, 1, 1], [20, 80]), margin("b", [0, 1, 0, 1], [60, 40])]
+    weight = np.array([1.0, 5.0, 7.0, 1.0])
+    with pytest.raises(
+        RakingNotConverged, match=r"stopped after 2 iterations: margin .* off by .*raise max_iterations"
+    ):
+        calibrate_weights(weight, margins, CalibrationMethod(max_iterations=2))
+    assert calibrate_weights(weight, margins).max_error <= 1e-6
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
