@@ -1,29 +1,28 @@
 """Society: a million agents with households and twenty million typed ties, against generators of igraph and networkx.
 
 Every measurement has a process of its own, so that peak memory is its own. Peers make a graph of as many nodes and ties
-and of some of the structure: igraph's Watts-Strogatz model has clustering and one degree, its forest fire clustering
-and a heavy tail, networkx' model of Holme and Kim likewise. None of them knows agents, types, homophily or strength.
+and of part of the structure; `society_peers.py` says which part.
 """
 
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
+import numpy as np
 import polars as pl
 
+from assets.society.graph_measures import Graph, clustering_of
+from assets.society.tie_graph import MEDIA, TieGraph
+from benchmarks.society_peers import make, peak_gb
 from benchmarks.timing import Row
 
 TIES_PER_AGENT = 20
 SMALL, LARGE = 100_000, 1_000_000
 PEER_AGENTS = 200_000
 """networkx needs about 1 KB per tie and the forest fire grows faster than linearly: their rows are at this size."""
-
-FOREST_FIRE = 0.33
-"""Forward burning probability: about eight ties per agent. From 0.35 on ties per agent grow with the graph."""
 
 MEMORY_GB, LARGEST_RATIO = 8.0, 12.0
 
@@ -59,34 +58,27 @@ def form(num_agents: int) -> dict[str, float]:
     agents, seconds = population(num_agents)
     start = time.perf_counter()
     graph, _ = form_society(agents, 1, replace(config, rules=rules))
+    took = time.perf_counter() - start
     return {
         "agents": seconds,
-        "ties": time.perf_counter() - start,
+        "ties": took,
         "num_ties": float(sum(len(area.src_E) for area in graph.areas)),
-        "peak_gb": _peak_gb(),
+        "peak_gb": peak_gb(),
+        "clustering": _clustering(graph, num_agents),
     }
 
 
+def _clustering(graph: TieGraph, num_agents: int) -> float:
+    """Mean local clustering of a sample of agents along all social ties."""
+    social = [area.type_E != MEDIA for area in graph.areas]
+    src_E = np.concatenate([area.src_E[is_social] for area, is_social in zip(graph.areas, social, strict=True)])
+    dst_E = np.repeat(np.arange(num_agents, dtype=np.int32), graph.social_degrees())
+    return clustering_of(Graph.of(src_E, dst_E, num_agents))[0] or 0.0
+
+
 def peer(name: str, num_agents: int) -> dict[str, float]:
-    """Seconds that a peer's generator takes for as many ties, and peak memory in GB."""
-    half = TIES_PER_AGENT // 2
-    start = time.perf_counter()
-    if name == "networkx Holme-Kim":
-        import networkx
-
-        start = time.perf_counter()
-        graph = networkx.powerlaw_cluster_graph(num_agents, half, 0.9, seed=1)
-        num_ties = 2 * graph.number_of_edges()
-    else:
-        import igraph
-
-        start = time.perf_counter()
-        if name == "igraph Watts-Strogatz":
-            graph = igraph.Graph.Watts_Strogatz(1, num_agents, half, 0.1)
-        else:
-            graph = igraph.Graph.Forest_Fire(num_agents, FOREST_FIRE, 1.0, 1)
-        num_ties = 2 * graph.ecount()
-    return {"seconds": time.perf_counter() - start, "num_ties": float(num_ties), "peak_gb": _peak_gb()}
+    """Seconds that a peer's generator takes, its ties, peak memory in GB, and the clustering it reached."""
+    return asdict(make(name, num_agents, TIES_PER_AGENT))
 
 
 def measure() -> list[Row]:
@@ -109,6 +101,8 @@ def measure() -> list[Row]:
     ]
     for name, ours, number in (
         ("igraph Watts-Strogatz", large, LARGE),
+        ("igraph layers of blocks", large, LARGE),
+        ("igraph layers of circles", large, LARGE),
         ("igraph forest fire", beside, PEER_AGENTS),
         ("networkx Holme-Kim", beside, PEER_AGENTS),
     ):
@@ -122,7 +116,8 @@ def measure() -> list[Row]:
                 target=1.0,
                 is_speedup=True,
                 note=f"seconds per 20 million ties; made: ours {ours['num_ties']:,.0f}, theirs "
-                f"{theirs['num_ties']:,.0f}; "
+                f"{theirs['num_ties']:,.0f}; clustering: ours {ours['clustering']:.2f}, theirs "
+                f"{theirs['clustering']:.2f}; "
                 f"peak memory: ours {ours['peak_gb']:.1f} GB, theirs {theirs['peak_gb']:.1f} GB",
             )
         )
@@ -132,7 +127,3 @@ def measure() -> list[Row]:
 def _apart(call: Callable[[], dict[str, float]]) -> dict[str, float]:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(call).result()
-
-
-def _peak_gb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

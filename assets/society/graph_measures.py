@@ -17,7 +17,7 @@ CLUSTERING_SAMPLE = 20_000
 """Triangles are counted around this many agents, drawn with a fixed seed; around all agents in smaller graphs."""
 
 PATH_SOURCES = 64
-"""Distances are measured from this many agents to all others; at most, and from fewer where that visits 10⁹ ties."""
+"""Distances are measured from this many agents to all others; as many as a mask has bits."""
 
 SAMPLE_SEED = 20_161_108
 
@@ -116,13 +116,7 @@ def path_length(graph: Graph) -> float | None:
     tied = np.flatnonzero(graph.degree_N)
     if not len(tied):
         return None
-    num_sources = max(4, min(PATH_SOURCES, 1_000_000_000 // max(len(graph.neighbour_E), 1)))
-    sources = tied[_sample(len(tied), num_sources)]
-    distance_N, queue_N = np.empty(len(graph.degree_N), np.int32), np.empty(len(graph.degree_N), np.int32)
-    reached, total = 0, 0
-    for source in sources:
-        count, distance = distances_from(source, graph.offset_N1, graph.neighbour_E, distance_N, queue_N)
-        reached, total = reached + count, total + distance
+    reached, total = distances_from(tied[_sample(len(tied), PATH_SOURCES)], graph.offset_N1, graph.neighbour_E)
     return total / reached
 
 

@@ -81,7 +81,8 @@ def _social_rows(
     codes: dict[str, np.ndarray],
     recorded: RecordedNetworks,
 ) -> list[Measured]:
-    pairs = np.unique(dst_E.astype(np.int64) * num_agents + src_E)
+    pairs = np.sort(dst_E.astype(np.int64) * num_agents + src_E)
+    pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])] if len(pairs) else pairs
     src_E, dst_E = (pairs % num_agents).astype(np.int32), (pairs // num_agents).astype(np.int32)
     num_mutual = len(pairs) - tie_faults(src_E, dst_E, np.zeros(len(pairs), np.uint8), num_agents)["one_sided"]
     degree_N = np.bincount(dst_E, minlength=num_agents)

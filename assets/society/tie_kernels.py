@@ -51,9 +51,10 @@ def guide_of(upto_N):
 
 
 @njit(cache=True, nogil=True)
-def _find(point, upto_N, guide_N):
+def _find(point, upto_N, guide_N, per_step):
+    """Position whose stretch of the cumulated weights holds a point; `per_step` is N over the sum of weights."""
     num = len(upto_N)
-    position = guide_N[min(np.int64(point / upto_N[num - 1] * num), num - 1)]
+    position = guide_N[min(np.int64(point * per_step), num - 1)]
     while position > 0 and upto_N[position - 1] > point:
         position -= 1
     while position < num - 1 and upto_N[position] <= point:
@@ -82,8 +83,8 @@ def _odds(code_a, code_b, gap, gap_odds, shift_A, mask_A, odds_A):
     differs = code_a ^ code_b
     odds = gap_odds[gap]
     for attribute in range(len(odds_A)):
-        if (differs >> shift_A[attribute]) & mask_A[attribute] == ZERO:
-            odds *= odds_A[attribute]
+        is_shared = (differs >> shift_A[attribute]) & mask_A[attribute] == ZERO
+        odds *= odds_A[attribute] if is_shared else 1.0
     return odds
 
 
@@ -154,21 +155,22 @@ def choose(
 ):
     """Ties chosen within an area, each among a handful of candidates; returns how many pairs there are now.
 
-    Agents look for ties in the order of circles, in numbers proportional to their propensity (systematic sampling), so
-    that what they look at lies close in memory. Pairs are written behind the first `num_pairs`.
+    Agents look for ties in the order of circles, in numbers proportional to their propensity (systematic sampling).
+    Code, age and household come in that order too, so that what an agent looks at lies close in memory. Pairs are
+    written behind the first `num_pairs`.
     """
     num_agents = len(order_N)
     total = upto_N[num_agents - 1]
-    odds_K, alter_K = np.empty(num_candidates), np.empty(num_candidates, np.int32)
+    per_step = num_agents / total
+    odds_K, place_K = np.empty(num_candidates), np.empty(num_candidates, np.int32)
     start = uniform(state)
     circle, done = 0, 0
-    for position in range(num_agents):
-        while edge_C1[circle + 1] <= position:
+    for ego in range(num_agents):
+        while edge_C1[circle + 1] <= ego:
             circle += 1
-        due = np.int64(np.floor(upto_N[position] / total * num_wanted + start))
+        due = np.int64(np.floor(upto_N[ego] / total * num_wanted + start))
         circle_low = upto_N[edge_C1[circle] - 1] if edge_C1[circle] > 0 else 0.0
         circle_high = upto_N[edge_C1[circle + 1] - 1]
-        ego = order_N[position]
         while done < due:
             done += 1
             for _ in range(TRIES):
@@ -177,19 +179,19 @@ def choose(
                     low, high = circle_low, circle_high
                 sum_of_odds = 0.0
                 for candidate in range(num_candidates):
-                    alter = order_N[_find(low + uniform(state) * (high - low), upto_N, guide_N)]
+                    alter = _find(low + uniform(state) * (high - low), upto_N, guide_N, per_step)
                     if household_N[alter] != household_N[ego]:
                         gap = abs(np.int64(age_N[ego]) - np.int64(age_N[alter]))
                         sum_of_odds += _odds(code_N[ego], code_N[alter], gap, gap_odds, shift_A, mask_A, odds_A)
-                    odds_K[candidate], alter_K[candidate] = sum_of_odds, alter
+                    odds_K[candidate], place_K[candidate] = sum_of_odds, alter
                 if sum_of_odds == 0.0:
                     continue
-                alter = _taken(state, odds_K, alter_K)
-                key = _key(ego, alter)
+                first, second = order_N[ego], order_N[_taken(state, odds_K, place_K)]
+                key = _key(first, second)
                 slot = _slot(table, key)
                 if table[slot] == EMPTY:
                     table[slot] = key
-                    low_P[num_pairs], high_P[num_pairs] = min(ego, alter), max(ego, alter)
+                    low_P[num_pairs], high_P[num_pairs] = min(first, second), max(first, second)
                     num_pairs += 1
                     break
     return num_pairs
@@ -216,7 +218,11 @@ def close(
     high_P,
     num_pairs,
 ):
-    """Ties with a tie of a tie, each among the ends of two-step walks; returns how many pairs there are now."""
+    """Ties with a tie of a tie, each among the ends of two-step walks; returns how many pairs there are now.
+
+    Ends that are tied with the agent already are told by the few ties it had when the wave began, which are at hand;
+    only the end that is taken is looked up among the pairs of this wave too.
+    """
     num_agents = len(order_N)
     total = upto_N[num_agents - 1]
     odds_K, alter_K = np.empty(num_candidates), np.empty(num_candidates, np.int32)
@@ -236,20 +242,23 @@ def close(
                     between = neighbour_E[offset_N1[ego] + np.int64(uniform(state) * degree)]
                     width = offset_N1[between + 1] - offset_N1[between]
                     alter = neighbour_E[offset_N1[between] + np.int64(uniform(state) * width)]
-                    if alter != ego and household_N[alter] != household_N[ego]:
-                        key = _key(ego, alter)
-                        if table[_slot(table, key)] == EMPTY:
-                            gap = abs(np.int64(age_N[ego]) - np.int64(age_N[alter]))
-                            sum_of_odds += _odds(code_N[ego], code_N[alter], gap, gap_odds, shift_A, mask_A, odds_A)
+                    is_open = alter != ego and household_N[alter] != household_N[ego]
+                    for tie in range(offset_N1[ego], offset_N1[ego + 1]):
+                        is_open &= neighbour_E[tie] != alter
+                    if is_open:
+                        gap = abs(np.int64(age_N[ego]) - np.int64(age_N[alter]))
+                        sum_of_odds += _odds(code_N[ego], code_N[alter], gap, gap_odds, shift_A, mask_A, odds_A)
                     odds_K[candidate], alter_K[candidate] = sum_of_odds, alter
                 if sum_of_odds == 0.0:
                     continue
                 alter = _taken(state, odds_K, alter_K)
                 key = _key(ego, alter)
-                table[_slot(table, key)] = key
-                low_P[num_pairs], high_P[num_pairs] = min(ego, alter), max(ego, alter)
-                num_pairs += 1
-                break
+                slot = _slot(table, key)
+                if table[slot] == EMPTY:
+                    table[slot] = key
+                    low_P[num_pairs], high_P[num_pairs] = min(ego, alter), max(ego, alter)
+                    num_pairs += 1
+                    break
     return num_pairs
 
 
@@ -281,21 +290,22 @@ def choose_across(
 ):
     """Ties between agents of one area and of another; every second is looked for from the other side."""
     odds_K, alter_K = np.empty(num_candidates), np.empty(num_candidates, np.int32)
+    per_step_N, per_step_M = len(upto_N) / upto_N[-1], len(upto_M) / upto_M[-1]
     for number in range(num_wanted):
         for _ in range(TRIES):
             if number % 2 == 0:
-                ego = order_N[_find(uniform(state) * upto_N[-1], upto_N, guide_N)]
+                ego = order_N[_find(uniform(state) * upto_N[-1], upto_N, guide_N, per_step_N)]
                 ego_code, ego_age, ego_household = code_N[ego], age_N[ego], household_N[ego]
             else:
-                ego = order_M[_find(uniform(state) * upto_M[-1], upto_M, guide_M)]
+                ego = order_M[_find(uniform(state) * upto_M[-1], upto_M, guide_M, per_step_M)]
                 ego_code, ego_age, ego_household = code_M[ego], age_M[ego], household_M[ego]
             sum_of_odds = 0.0
             for candidate in range(num_candidates):
                 if number % 2 == 0:
-                    alter = order_M[_find(uniform(state) * upto_M[-1], upto_M, guide_M)]
+                    alter = order_M[_find(uniform(state) * upto_M[-1], upto_M, guide_M, per_step_M)]
                     alter_code, alter_age, alter_household = code_M[alter], age_M[alter], household_M[alter]
                 else:
-                    alter = order_N[_find(uniform(state) * upto_N[-1], upto_N, guide_N)]
+                    alter = order_N[_find(uniform(state) * upto_N[-1], upto_N, guide_N, per_step_N)]
                     alter_code, alter_age, alter_household = code_N[alter], age_N[alter], household_N[alter]
                 if ego_household != alter_household:
                     gap = abs(np.int64(ego_age) - np.int64(alter_age))

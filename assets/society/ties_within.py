@@ -72,11 +72,13 @@ def form_area(people: People, first: int, area: int, num_areas: int, seed: int, 
         weighing, begin = Weighing.of(rule), num_pairs
         lottery = lotteries[name]
         state = np.random.SeedSequence((seed, TIES_STREAM, area, 2, number)).generate_state(1, np.uint64)
-        ends = (people.code_N, people.age_N, people.household_N, *weighing.choice, table, low_P, high_P)
+        order_N, found = lottery.order_N, (*weighing.choice, table, low_P, high_P)
+        lined_up = (people.code_N[order_N], people.age_N[order_N], people.household_N[order_N])
+        circles = (order_N, lottery.upto_N, lottery.guide_N, lottery.edge_C1, *lined_up, *found)
+        ends = (people.code_N, people.age_N, people.household_N, *found)
 
-        def choose(wanted: int, num_pairs: int, circle_share: float, lottery=lottery, state=state, ends=ends) -> int:
-            circles = (lottery.order_N, lottery.upto_N, lottery.guide_N, lottery.edge_C1)
-            return kernels.choose(*[state, wanted, config.num_candidates, circle_share, *circles, *ends, num_pairs])
+        def choose(wanted: int, num_pairs: int, circle_share: float, state=state, circles=circles) -> int:
+            return kernels.choose(*[state, wanted, config.num_candidates, circle_share, *circles, num_pairs])
 
         num_closed = round(targets[name] * rule.closure_share)
         abroad = round((targets[name] - num_closed) * rule.nation_share) if num_areas > 1 else 0
