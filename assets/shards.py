@@ -12,6 +12,7 @@ Legend: N agents of a shard, P pairs.
 import json
 import resource
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -31,7 +32,7 @@ from assets.society.media import form_media
 from assets.society.pairs import Pairs, toward
 from assets.society.tie_config import TieConfig, load_tie_config
 from assets.society.tie_graph import to_area_ties
-from assets.society.ties_across import form_across, plan_across
+from assets.society.ties_across import MOST_PARTNERS, along_ring, form_across, plan_across
 from assets.society.ties_within import form_area, lotteries_of
 from validation.contracts import CONTRACTS
 
@@ -109,14 +110,18 @@ def build_shards(
             sizes = np.array([shard.num_agents for shard in chosen])
             across = plan_across(formed, sizes, plan.seed, config)
             firsts = [shard.first_agent_id for shard in chosen]
-            for place in range(len(chosen)):
-                mine = [entry for entry in across if entry[0] == place]
-                took = pool.submit(_guarded, _tie_across, mine, place, firsts, folder, plan.seed, config).result()
+            formed_by: list[list[int]] = [[] for _ in chosen]
+            for done, (place, ahead) in enumerate(along_ring(across, len(chosen), plan.seed)):
+                for first, second, _ in ahead:
+                    formed_by[first].append(place)
+                    formed_by[second].append(place)
+                took = pool.submit(_guarded, _tie_across, ahead, place, firsts, folder, plan.seed, config).result()
                 seconds[place] += took
                 if report:
-                    report(2, place + 1, len(chosen))
+                    report(2, done + 1, len(chosen))
             for place, shard in enumerate(chosen):
-                num_ties, took, peak = pool.submit(_guarded, _finish, shard, place, folder).result()
+                by = sorted(set(formed_by[place]))
+                num_ties, took, peak = pool.submit(_guarded, _finish, shard, place, by, folder).result()
                 yield BuiltShard(
                     shard.name, shard.num_agents, shard.num_households, num_ties, seconds[place] + took, peak
                 )
@@ -164,6 +169,11 @@ def _claim(plan: PopulationPlan, chosen: list[Shard], config: TieConfig, folder:
     (folder / "between").mkdir(parents=True, exist_ok=True)
     mark.write_text(json.dumps(identity), encoding="utf-8")
 
+
+MOST_AT_HAND = MOST_PARTNERS // 2 + 2
+"""Shards whose people stay in memory during the second pass: one, and those ahead of it on the ring."""
+
+_AT_HAND: OrderedDict[int, tuple[People, dict[str, Lottery]]] = OrderedDict()
 
 _PLANS: list[PopulationPlan] = []
 """The plan that the building process works on, handed over once."""
@@ -228,31 +238,33 @@ def _tie_across(
     seed: int,
     config: TieConfig,
 ) -> float:
-    """Second pass: ties of a shard with every later one that it is tied with."""
+    """Second pass: ties of a shard with every one ahead of it on the ring that it is tied with."""
     start, done = time.perf_counter(), folder / "between" / f"{place}.across"
     if done.exists() or not plans:
         return 0.0
-    own = _load_people(folder, place, seed, config)
     kept = []
     for entry in plans:
-        second = entry[1]
-        pairs = form_across(own, _load_people(folder, second, seed, config), entry, seed, config)
-        kept.append(toward(pairs, firsts[second], is_own=True))
-        _keep(folder, second, place, toward(pairs, firsts[place], is_own=False))
+        first, second, _ = entry
+        sides = (_people_at_hand(folder, end, seed, config) for end in (first, second))
+        pairs = form_across(next(sides), next(sides), entry, seed, config)
+        other = second if first == place else first
+        kept.append(toward(pairs, firsts[other], is_own=first == place))
+        _keep(folder, other, place, toward(pairs, firsts[place], is_own=first != place))
     _keep(folder, place, place, Pairs(*(np.concatenate(columns) for columns in zip(*map(_columns, kept), strict=True))))
     done.touch()
     return time.perf_counter() - start
 
 
-def _finish(shard: Shard, place: int, folder: Path) -> tuple[int, float, float]:
-    """Third pass: all ties that the shard's agents hear along, as rows."""
+def _finish(shard: Shard, place: int, formed_by: list[int], folder: Path) -> tuple[int, float, float]:
+    """Third pass: all ties that the shard's agents hear along, as rows; some were formed by passes of other shards."""
     start, done = time.perf_counter(), folder / "between" / f"{place}.ties"
+    _AT_HAND.clear()
     if done.exists():
         return int(done.read_text(encoding="utf-8")), 0.0, _peak_gb()
     with np.load(_kept(folder, place)) as kept:
         pairs = Pairs(*(kept[name] for name in ("own_P", "other_P", "type_P", "strength_P")))
         followers = kept["follower"], kept["source"]
-    incoming = [_read(path) for path in sorted((folder / "between").glob(f"{place}-from-*.pairs"))]
+    incoming = [_read(folder / "between" / f"{place}-from-{by}.pairs") for by in formed_by]
     incoming = incoming or [Pairs(*(np.empty(0, kind) for kind in (np.int32, np.int32, np.uint8, np.float32)))]
     ties = to_area_ties(shard.first_agent_id, shard.num_agents, pairs, incoming, followers).rows()
     _write(folder / "ties", CONTRACTS["ties"].validate(ties), shard)
@@ -277,10 +289,16 @@ def _kept(folder: Path, place: int) -> Path:
     return folder / "between" / f"{place}.npz"
 
 
-def _load_people(folder: Path, place: int, seed: int, config: TieConfig) -> tuple[People, dict[str, Lottery]]:
-    with np.load(_kept(folder, place)) as kept:
-        people = People(*(kept[name] for name in ("code_N", "age_N", "household_N")))
-    return people, lotteries_of(people, place, seed, config)
+def _people_at_hand(folder: Path, place: int, seed: int, config: TieConfig) -> tuple[People, dict[str, Lottery]]:
+    """People and lotteries of a shard, of which the latest few stay in memory: about 16 MB each."""
+    if place not in _AT_HAND:
+        with np.load(_kept(folder, place)) as kept:
+            people = People(*(kept[name] for name in ("code_N", "age_N", "household_N")))
+        _AT_HAND[place] = people, lotteries_of(people, place, seed, config)
+        if len(_AT_HAND) > MOST_AT_HAND:
+            _AT_HAND.popitem(last=False)
+    _AT_HAND.move_to_end(place)
+    return _AT_HAND[place]
 
 
 def _keep(folder: Path, of: int, by: int, pairs: Pairs) -> None:

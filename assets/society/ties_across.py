@@ -30,7 +30,7 @@ def plan_across(
     num_areas = len(num_across)
     if num_areas < 2:
         return []
-    ring = np.random.default_rng(np.random.SeedSequence((seed, TIES_STREAM, num_areas, 4))).permutation(num_areas)
+    ring = ring_of(num_areas, seed)
     steps = np.arange(1, min(MOST_PARTNERS, num_areas - 1) // 2 + 1 if num_areas > MOST_PARTNERS else num_areas)
     ends = np.sort(
         [(ring[place], ring[(place + step) % num_areas]) for place in range(num_areas) for step in steps], axis=1
@@ -47,6 +47,29 @@ def plan_across(
         (int(a), int(b), {name: int(counts[name][place]) for name in counts})
         for place, (a, b) in enumerate(zip(first, second, strict=True))
     ]
+
+
+def ring_of(num_areas: int, seed: int) -> np.ndarray:
+    """The areas in the random order in which they stand on a ring; those that are tied stand near each other."""
+    return np.random.default_rng(np.random.SeedSequence((seed, TIES_STREAM, num_areas, 4))).permutation(num_areas)
+
+
+def along_ring(plans: Sequence[AcrossPlan], num_areas: int, seed: int) -> list[tuple[int, list[AcrossPlan]]]:
+    """The same plans grouped by the area from which the other lies ahead, in the order of the ring.
+
+    Who forms ties in this order needs few areas at hand at once: the next ones on the ring.
+    """
+    ring = ring_of(num_areas, seed)
+    place_of = np.empty(num_areas, np.int64)
+    place_of[ring] = np.arange(num_areas)
+    ahead: list[list[tuple[int, AcrossPlan]]] = [[] for _ in range(num_areas)]
+    for plan in plans:
+        steps = int(place_of[plan[1]] - place_of[plan[0]]) % num_areas
+        if 2 * steps <= num_areas:
+            ahead[plan[0]].append((steps, plan))
+        else:
+            ahead[plan[1]].append((num_areas - steps, plan))
+    return [(int(area), [plan for _, plan in sorted(ahead[area], key=lambda entry: entry[0])]) for area in ring]
 
 
 def form_across(
