@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import altair as alt
 import dagster as dg
+import numpy as np
 import polars as pl
 
+from assets.society.graph_plot import STRUCTURE, graph_plot
 from assets.society.mixing import age_mixing as measure_age_mixing
 from assets.society.recorded import beside_ours, recorded_numbers
 from assets.society.statistics import graph_statistics as measure_graph
@@ -51,10 +53,20 @@ def society(platform: Platform, agents: pl.DataFrame) -> Iterator[dg.Output[RowC
 )
 def graph_statistics(platform: Platform, agents: pl.DataFrame, ties: pl.DataFrame) -> dg.Output[pl.DataFrame]:
     """Measures the graph."""
-    measured = measure_graph(agents, ties, recorded_numbers(open_catalogue(platform.settings))[0])
+    recorded = recorded_numbers(open_catalogue(platform.settings))[0]
+    measured = measure_graph(agents, ties, recorded)
     with_target = measured.filter(pl.col("reference_source").is_not_null())
+    value = dict(measured.filter(pl.col("tie_type") == "all_social").select("statistic", "value").iter_rows())
+    social = ties.lazy().filter(pl.col("tie_type") != "media").select("dst").collect()["dst"].to_numpy()
+    picture = graph_plot(measured, np.bincount(social, minlength=agents.height), recorded)
     return dg.Output(
-        measured, metadata={"num_targets": with_target.height, "num_targets_missed": missed(measured).height}
+        measured,
+        metadata={
+            "num_targets": with_target.height,
+            "num_targets_missed": missed(measured).height,
+            **{name: value[name] for name in STRUCTURE if value[name] is not None},
+            "plot": plot(plot_png(picture)),
+        },
     )
 
 

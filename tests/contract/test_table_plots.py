@@ -7,7 +7,7 @@ from validation.contracts import CONTRACTS
 from validation.report.charts import plot_png
 from validation.report.table_plots import TABLE_PLOTS, draw_table
 
-DRAWN_BY_THE_ASSET = {"calibrated_respondents", "ties", "reasoning_traces", "teacher_agreement"}
+DRAWN_BY_THE_ASSET = {"graph_statistics", "calibrated_respondents", "ties", "reasoning_traces", "teacher_agreement"}
 
 
 def test_every_table_has_one_plot() -> None:

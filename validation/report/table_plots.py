@@ -84,12 +84,6 @@ TABLE_PLOTS: dict[str, TablePlot] = {
         "share of agents who are unique",
     ),
     "media_sources": TablePlot(means("name", "num_followers"), "source", "agents who follow it"),
-    "graph_statistics": TablePlot(
-        means("statistic", "value", where=pl.col("statistic").str.starts_with("homophily"), series="tie_type"),
-        "homophily",
-        "share of ties whose ends have the same level",
-        "bar",
-    ),
     "age_mixing": TablePlot(
         means("age_group", "share", where=pl.col("tie_type") == "all_social", series="alter_age_group"),
         "age group of the listener",
