@@ -8,6 +8,7 @@ from assets.population.errors import SynthesisError
 from assets.population.hot_deck import HotDeck
 from assets.population.households import ADULTS_SHARE
 from assets.population.laying import compare_with_margins
+from assets.population.shards import plan_population
 from assets.population.synthesis import synthesise_agents
 from validation.attributes import ATTRIBUTES
 from validation.contracts import CONTRACTS
@@ -116,3 +117,17 @@ def test_attribute_that_nobody_answered_is_refused(embedded):
     without = embedded.respondents.frame.with_columns(pl.lit(None, dtype=pl.String).alias("religion_importance"))
     with pytest.raises(SynthesisError, match=r"religion_importance is open for all 64600 donors .*no second survey"):
         synthesise_agents(without, embedded.calibration.frame, embedded.margins, 50, 1)
+
+
+def test_a_very_large_population_meets_its_margins_to_the_person(embedded):
+    donors, frame = embedded.calibration.seed, embedded.calibration.frame
+    plan = plan_population(embedded.respondents.frame, frame, embedded.margins, 151_000_000, 3)
+    names = ("sex", "age_group", "race_ethnicity", "education", "region", "past_vote")
+    counts = plan.counts_by(names)
+    rows = counts.select(names)
+    number = counts["num_agents"].to_numpy()
+    compared = compare_with_margins(rows, embedded.margins, number)
+    assert (compared["found"] - compared["target"]).abs().max() < 1.0
+    # the weights alone are off by more: a millionth of a hundred million agents is a hundred
+    weighted = compare_with_margins(donors, embedded.margins, frame["calibrated_weight"].to_numpy())
+    assert weighted["relative_error"].abs().max() * 75_000_000 > 1.0
