@@ -54,12 +54,16 @@ class ShardError(RuntimeError):
 
 @dataclass(frozen=True)
 class BuiltShard:
-    """What building a shard took: seconds of all passes, and the highest memory of the process so far, in GB."""
+    """What building a shard took: seconds of all passes, and the highest memory of the process so far, in GB.
+
+    The imbalances of all shards add up to 0 modulo 2**64 where every social tie has its reverse (`AreaTies.imbalance`).
+    """
 
     name: str
     num_agents: int
     num_households: int
     num_ties: int
+    imbalance: int
     seconds: float
     peak_memory_gb: float
 
@@ -121,10 +125,9 @@ def build_shards(
                     report(2, done + 1, len(chosen))
             for place, shard in enumerate(chosen):
                 by = sorted(set(formed_by[place]))
-                num_ties, took, peak = pool.submit(_guarded, _finish, shard, place, by, folder).result()
-                yield BuiltShard(
-                    shard.name, shard.num_agents, shard.num_households, num_ties, seconds[place] + took, peak
-                )
+                made, took, peak = pool.submit(_guarded, _finish, shard, place, by, folder).result()
+                took += seconds[place]
+                yield BuiltShard(shard.name, shard.num_agents, shard.num_households, made[0], made[1], took, peak)
     except (MemoryError, BrokenProcessPool) as error:
         raise ShardError(
             f"A shard did not fit under the cap of {memory_gb:g} GB; the largest has "
@@ -255,21 +258,26 @@ def _tie_across(
     return time.perf_counter() - start
 
 
-def _finish(shard: Shard, place: int, formed_by: list[int], folder: Path) -> tuple[int, float, float]:
-    """Third pass: all ties that the shard's agents hear along, as rows; some were formed by passes of other shards."""
+def _finish(shard: Shard, place: int, formed_by: list[int], folder: Path) -> tuple[list[int], float, float]:
+    """Third pass: all ties that the shard's agents hear along, as rows; some were formed by passes of other shards.
+
+    Returns:
+        Number of ties and their imbalance, seconds, and peak memory in GB.
+    """
     start, done = time.perf_counter(), folder / "between" / f"{place}.ties"
     _AT_HAND.clear()
     if done.exists():
-        return int(done.read_text(encoding="utf-8")), 0.0, _peak_gb()
+        return json.loads(done.read_text(encoding="utf-8")), 0.0, _peak_gb()
     with np.load(_kept(folder, place)) as kept:
         pairs = Pairs(*(kept[name] for name in ("own_P", "other_P", "type_P", "strength_P")))
         followers = kept["follower"], kept["source"]
     incoming = [_read(folder / "between" / f"{place}-from-{by}.pairs") for by in formed_by]
     incoming = incoming or [Pairs(*(np.empty(0, kind) for kind in (np.int32, np.int32, np.uint8, np.float32)))]
-    ties = to_area_ties(shard.first_agent_id, shard.num_agents, pairs, incoming, followers).rows()
-    _write(folder / "ties", CONTRACTS["ties"].validate(ties), shard)
-    done.write_text(str(ties.height), encoding="utf-8")
-    return ties.height, time.perf_counter() - start, _peak_gb()
+    area = to_area_ties(shard.first_agent_id, shard.num_agents, pairs, incoming, followers)
+    made = [len(area.src_E), area.imbalance()]
+    _write(folder / "ties", CONTRACTS["ties"].validate(area.rows()), shard)
+    done.write_text(json.dumps(made), encoding="utf-8")
+    return made, time.perf_counter() - start, _peak_gb()
 
 
 def _write(table: Path, rows: pl.DataFrame, shard: Shard) -> None:

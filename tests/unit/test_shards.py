@@ -39,6 +39,8 @@ def test_ties_of_all_shards_together_are_sound_and_join_states(plan, built):
     state = dict(pl.read_delta(str(folder / "agents")).select("agent_id", "state").iter_rows())
     code = ties["tie_type"].cast(pl.Enum(TIE_TYPES)).to_physical().to_numpy()
     assert ties.height == sum(shard.num_ties for shard in shards)
+    assert sum(shard.imbalance for shard in shards) % 2**64 == 0
+    assert all(shard.imbalance for shard in shards), "ties between shards are mutual in the union alone"
     faults = tie_faults(ties["src"].to_numpy(), ties["dst"].to_numpy(), code, plan.num_agents)
     assert faults == {"dangling": 0, "self": 0, "one_sided": 0}
     social = ties.filter(pl.col("tie_type") != "media").select("src", "dst")
