@@ -40,12 +40,12 @@ Result = TypeVar("Result")
 
 PAIR = np.dtype([("own", "<i4"), ("other", "<i4"), ("type", "u1"), ("strength", "<f4")])
 
-GB_FIXED, GB_PER_MILLION_AGENTS = 0.7, 1.2
-"""Peak memory of a shard's process: of interpreter, libraries and plan, and per million agents of the shard. Measured
-on the shards of a build on a shared two-core machine, rounded up."""
+GB_FIXED, GB_PER_MILLION_AGENTS = 1.6, 1.2
+"""Peak memory of the building process: of interpreter, libraries, plan and the people at hand in the second pass, and
+per million agents of a shard. Measured on a build of 632 shards, rounded up."""
 
-DISK_BYTES_PER_AGENT = 190
-"""Of the two tables and the files between passes, as measured there."""
+DISK_BYTES_PER_AGENT = 115
+"""Of the agents and the files between passes, as measured there; the ties take less than the files they replace."""
 
 
 class ShardError(RuntimeError):
@@ -261,6 +261,8 @@ def _tie_across(
 def _finish(shard: Shard, place: int, formed_by: list[int], folder: Path) -> tuple[list[int], float, float]:
     """Third pass: all ties that the shard's agents hear along, as rows; some were formed by passes of other shards.
 
+    What was kept for it between the passes is removed, so that the disk holds either that or the rows.
+
     Returns:
         Number of ties and their imbalance, seconds, and peak memory in GB.
     """
@@ -271,12 +273,14 @@ def _finish(shard: Shard, place: int, formed_by: list[int], folder: Path) -> tup
     with np.load(_kept(folder, place)) as kept:
         pairs = Pairs(*(kept[name] for name in ("own_P", "other_P", "type_P", "strength_P")))
         followers = kept["follower"], kept["source"]
-    incoming = [_read(folder / "between" / f"{place}-from-{by}.pairs") for by in formed_by]
+    incoming = [_read(_formed(folder, place, by)) for by in formed_by]
     incoming = incoming or [Pairs(*(np.empty(0, kind) for kind in (np.int32, np.int32, np.uint8, np.float32)))]
     area = to_area_ties(shard.first_agent_id, shard.num_agents, pairs, incoming, followers)
     made = [len(area.src_E), area.imbalance()]
     _write(folder / "ties", CONTRACTS["ties"].validate(area.rows()), shard)
     done.write_text(json.dumps(made), encoding="utf-8")
+    for path in (_kept(folder, place), *(_formed(folder, place, by) for by in formed_by)):
+        path.unlink()
     return made, time.perf_counter() - start, _peak_gb()
 
 
@@ -297,6 +301,10 @@ def _kept(folder: Path, place: int) -> Path:
     return folder / "between" / f"{place}.npz"
 
 
+def _formed(folder: Path, of: int, by: int) -> Path:
+    return folder / "between" / f"{of}-from-{by}.pairs"
+
+
 def _people_at_hand(folder: Path, place: int, seed: int, config: TieConfig) -> tuple[People, dict[str, Lottery]]:
     """People and lotteries of a shard, of which the latest few stay in memory: about 16 MB each."""
     if place not in _AT_HAND:
@@ -314,7 +322,7 @@ def _keep(folder: Path, of: int, by: int, pairs: Pairs) -> None:
     rows = np.empty(len(pairs.own_P), PAIR)
     for name, column in zip(PAIR.names or (), _columns(pairs), strict=True):
         rows[name] = column
-    rows.tofile(folder / "between" / f"{of}-from-{by}.pairs")
+    rows.tofile(_formed(folder, of, by))
 
 
 def _columns(pairs: Pairs) -> tuple[np.ndarray, ...]:

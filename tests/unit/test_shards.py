@@ -65,6 +65,11 @@ def test_a_build_goes_on_where_it_stopped(plan, built):
     assert before.sort("dst", "src", "tie_type").equals(after.sort("dst", "src", "tie_type"))
 
 
+def test_what_was_kept_between_passes_is_gone_at_the_end(built):
+    kept = {path.suffix for path in (built[0] / "between").iterdir()}
+    assert kept == {".json", ".across", ".ties"}
+
+
 def test_the_folder_of_another_population_is_refused(plan, built):
     with pytest.raises(ShardError, match="holds another population"):
         next(build_shards(replace(plan, seed=6), built[0], states=("VT", "RI", "DE")))
