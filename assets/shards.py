@@ -40,12 +40,12 @@ Result = TypeVar("Result")
 
 PAIR = np.dtype([("own", "<i4"), ("other", "<i4"), ("type", "u1"), ("strength", "<f4")])
 
-GB_FIXED, GB_PER_MILLION_AGENTS = 0.7, 1.2
-"""Peak memory of a shard's process: of interpreter, libraries and plan, and per million agents of the shard. Measured
-on the shards of a build on a shared two-core machine, rounded up."""
+GB_FIXED, GB_PER_MILLION_AGENTS = 1.6, 1.2
+"""Peak memory of the building process: of interpreter, libraries, plan and the people at hand in the second pass, and
+per million agents of a shard. Measured on a build of 632 shards, rounded up."""
 
-DISK_BYTES_PER_AGENT = 190
-"""Of the two tables and the files between passes, as measured there."""
+DISK_BYTES_PER_AGENT = 115
+"""Of the agents and the files between passes, as measured there; the ties take less than the files they replace."""
 
 
 class ShardError(RuntimeError):
@@ -54,12 +54,16 @@ class ShardError(RuntimeError):
 
 @dataclass(frozen=True)
 class BuiltShard:
-    """What building a shard took: seconds of all passes, and the highest memory of the process so far, in GB."""
+    """What building a shard took: seconds of all passes, and the highest memory of the process so far, in GB.
+
+    The imbalances of all shards add up to 0 modulo 2**64 where every social tie has its reverse (`AreaTies.imbalance`).
+    """
 
     name: str
     num_agents: int
     num_households: int
     num_ties: int
+    imbalance: int
     seconds: float
     peak_memory_gb: float
 
@@ -121,10 +125,9 @@ def build_shards(
                     report(2, done + 1, len(chosen))
             for place, shard in enumerate(chosen):
                 by = sorted(set(formed_by[place]))
-                num_ties, took, peak = pool.submit(_guarded, _finish, shard, place, by, folder).result()
-                yield BuiltShard(
-                    shard.name, shard.num_agents, shard.num_households, num_ties, seconds[place] + took, peak
-                )
+                made, took, peak = pool.submit(_guarded, _finish, shard, place, by, folder).result()
+                took += seconds[place]
+                yield BuiltShard(shard.name, shard.num_agents, shard.num_households, made[0], made[1], took, peak)
     except (MemoryError, BrokenProcessPool) as error:
         raise ShardError(
             f"A shard did not fit under the cap of {memory_gb:g} GB; the largest has "
@@ -255,21 +258,30 @@ def _tie_across(
     return time.perf_counter() - start
 
 
-def _finish(shard: Shard, place: int, formed_by: list[int], folder: Path) -> tuple[int, float, float]:
-    """Third pass: all ties that the shard's agents hear along, as rows; some were formed by passes of other shards."""
+def _finish(shard: Shard, place: int, formed_by: list[int], folder: Path) -> tuple[list[int], float, float]:
+    """Third pass: all ties that the shard's agents hear along, as rows; some were formed by passes of other shards.
+
+    What was kept for it between the passes is removed, so that the disk holds either that or the rows.
+
+    Returns:
+        Number of ties and their imbalance, seconds, and peak memory in GB.
+    """
     start, done = time.perf_counter(), folder / "between" / f"{place}.ties"
     _AT_HAND.clear()
     if done.exists():
-        return int(done.read_text(encoding="utf-8")), 0.0, _peak_gb()
+        return json.loads(done.read_text(encoding="utf-8")), 0.0, _peak_gb()
     with np.load(_kept(folder, place)) as kept:
         pairs = Pairs(*(kept[name] for name in ("own_P", "other_P", "type_P", "strength_P")))
         followers = kept["follower"], kept["source"]
-    incoming = [_read(folder / "between" / f"{place}-from-{by}.pairs") for by in formed_by]
+    incoming = [_read(_formed(folder, place, by)) for by in formed_by]
     incoming = incoming or [Pairs(*(np.empty(0, kind) for kind in (np.int32, np.int32, np.uint8, np.float32)))]
-    ties = to_area_ties(shard.first_agent_id, shard.num_agents, pairs, incoming, followers).rows()
-    _write(folder / "ties", CONTRACTS["ties"].validate(ties), shard)
-    done.write_text(str(ties.height), encoding="utf-8")
-    return ties.height, time.perf_counter() - start, _peak_gb()
+    area = to_area_ties(shard.first_agent_id, shard.num_agents, pairs, incoming, followers)
+    made = [len(area.src_E), area.imbalance()]
+    _write(folder / "ties", CONTRACTS["ties"].validate(area.rows()), shard)
+    done.write_text(json.dumps(made), encoding="utf-8")
+    for path in (_kept(folder, place), *(_formed(folder, place, by) for by in formed_by)):
+        path.unlink()
+    return made, time.perf_counter() - start, _peak_gb()
 
 
 def _write(table: Path, rows: pl.DataFrame, shard: Shard) -> None:
@@ -289,6 +301,10 @@ def _kept(folder: Path, place: int) -> Path:
     return folder / "between" / f"{place}.npz"
 
 
+def _formed(folder: Path, of: int, by: int) -> Path:
+    return folder / "between" / f"{of}-from-{by}.pairs"
+
+
 def _people_at_hand(folder: Path, place: int, seed: int, config: TieConfig) -> tuple[People, dict[str, Lottery]]:
     """People and lotteries of a shard, of which the latest few stay in memory: about 16 MB each."""
     if place not in _AT_HAND:
@@ -306,7 +322,7 @@ def _keep(folder: Path, of: int, by: int, pairs: Pairs) -> None:
     rows = np.empty(len(pairs.own_P), PAIR)
     for name, column in zip(PAIR.names or (), _columns(pairs), strict=True):
         rows[name] = column
-    rows.tofile(folder / "between" / f"{of}-from-{by}.pairs")
+    rows.tofile(_formed(folder, of, by))
 
 
 def _columns(pairs: Pairs) -> tuple[np.ndarray, ...]:

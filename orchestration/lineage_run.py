@@ -62,7 +62,7 @@ def find_stale(platform: Platform) -> Stale:
     return Stale(frozenset(names), tuple(partitions))
 
 
-def _only(stale: Stale, wanted: frozenset[str]) -> Stale:
+def only_wanted(stale: Stale, wanted: frozenset[str]) -> Stale:
     """What is stale of the wanted assets, with those that one computation makes together with them."""
     together = wanted.union(*(group for group in MADE_TOGETHER if group & wanted))
     assets = stale.assets & together
@@ -110,7 +110,7 @@ def run_lineage(
         stale = find_stale(platform)
         if force:
             stale = Stale(frozenset(stage.asset for stage in LINEAGE), everything)
-        stale = _only(stale, wanted)
+        stale = only_wanted(stale, wanted)
         if not stale:
             return []
         partitioned = frozenset(name for name in stale.assets if STAGE_BY_ASSET[name].is_partitioned)

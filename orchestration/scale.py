@@ -33,6 +33,10 @@ class MarginsDoNotHold(ValueError):
     """The shards that were built do not add up to the plan; the message names the largest gap."""
 
 
+class TiesDoNotHold(ValueError):
+    """Some social tie of the shards that were built has no reverse."""
+
+
 def make_plan(settings: Settings, num_agents: int, seed: int | None) -> tuple[PopulationPlan, pl.DataFrame]:
     """The plan of a population drawn from the calibrated respondents of the store, and the margins.
 
@@ -80,11 +84,12 @@ def build(
 
     Raises:
         MarginsDoNotHold: the agents on disk are not those of the plan.
+        TiesDoNotHold: a social tie has no reverse.
     """
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"--name is {name!r}; allowed: letters, digits, hyphens and underscores.")
     folder = settings.root / "populations" / name
-    agents = ties = 0
+    agents = ties = imbalance = 0
     start = time.perf_counter()
 
     def report(number_of_pass: int, done: int, of: int) -> None:
@@ -94,10 +99,17 @@ def build(
 
     for shard in build_shards(plan, folder, states=states, memory_gb=memory_gb, report=report):
         agents, ties = agents + shard.num_agents, ties + shard.num_ties
+        imbalance += shard.imbalance
         console.print(
             f"{shard.name:6} {shard.num_agents:>11,} agents {shard.num_households:>10,} households "
             f"{shard.num_ties:>13,} ties {shard.seconds:8.1f} s, peak {shard.peak_memory_gb:.2f} GB"
         )
+    if imbalance % 2**64:
+        raise TiesDoNotHold(
+            f"Some social tie in {folder / 'ties'} has no reverse, so the shards are not of one build. Remove the "
+            "folder and build it again."
+        )
+    console.print("Every social tie of the union has its reverse.")
     found = union_margins(folder, plan, margins, states)
     found.write_csv(folder / "margins.csv")
     _check_union(found, console)

@@ -32,6 +32,19 @@ class AreaTies:
     type_E: np.ndarray
     strength_E: np.ndarray
 
+    def imbalance(self) -> int:
+        """A number from 0 to 2**64 - 1; those of all areas add up to 0 modulo 2**64 where social ties are mutual.
+
+        Every tie adds a hash of its ends and takes away that of its reverse, so that no area has to know another. A
+        one-sided tie goes unnoticed with probability 2**-64.
+        """
+        is_social_E = self.type_E != MEDIA
+        num_by_agent = np.diff(np.concatenate([[0], np.cumsum(is_social_E)])[self.offset_N1])
+        dst_E = np.repeat(np.arange(self.first, self.first + len(num_by_agent), dtype=np.uint64), num_by_agent)
+        src_E, type_E = self.src_E[is_social_E].astype(np.uint64), self.type_E[is_social_E].astype(np.uint64)
+        difference_E = _hash(src_E, dst_E, type_E) - _hash(dst_E, src_E, type_E)
+        return int(difference_E.sum(dtype=np.uint64))
+
     def rows(self, agent_id_N: np.ndarray | None = None) -> pl.DataFrame:
         """Rows of `ties`.
 
@@ -105,3 +118,17 @@ def to_area_ties(
     ]
     within = (pairs.own_P, pairs.other_P, pairs.type_P, pairs.strength_P)
     return AreaTies(first, *kernels.to_rows(*[num_agents, np.int32(first), *within, *columns, TYPE_RANK]))
+
+
+def _hash(first_E: np.ndarray, second_E: np.ndarray, type_E: np.ndarray) -> np.ndarray:
+    """A 64-bit hash per tie: SplitMix64 of its ends, once more with its type."""
+    mixed = _mixed((first_E << np.uint64(32)) | second_E)
+    return _mixed(mixed + type_E)
+
+
+def _mixed(value_E: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64, Steele, Lea & Flood (2014)."""
+    value_E = value_E + kernels.GOLDEN
+    value_E = (value_E ^ (value_E >> kernels.S30)) * kernels.MIX_1
+    value_E = (value_E ^ (value_E >> kernels.S27)) * kernels.MIX_2
+    return value_E ^ (value_E >> kernels.S31)

@@ -39,6 +39,8 @@ def test_ties_of_all_shards_together_are_sound_and_join_states(plan, built):
     state = dict(pl.read_delta(str(folder / "agents")).select("agent_id", "state").iter_rows())
     code = ties["tie_type"].cast(pl.Enum(TIE_TYPES)).to_physical().to_numpy()
     assert ties.height == sum(shard.num_ties for shard in shards)
+    assert sum(shard.imbalance for shard in shards) % 2**64 == 0
+    assert all(shard.imbalance for shard in shards), "ties between shards are mutual in the union alone"
     faults = tie_faults(ties["src"].to_numpy(), ties["dst"].to_numpy(), code, plan.num_agents)
     assert faults == {"dangling": 0, "self": 0, "one_sided": 0}
     social = ties.filter(pl.col("tie_type") != "media").select("src", "dst")
@@ -61,6 +63,11 @@ def test_a_build_goes_on_where_it_stopped(plan, built):
     assert [shard.num_ties for shard in again] == [shard.num_ties for shard in built[1]]
     after = pl.read_delta(str(built[0] / "ties"))
     assert before.sort("dst", "src", "tie_type").equals(after.sort("dst", "src", "tie_type"))
+
+
+def test_what_was_kept_between_passes_is_gone_at_the_end(built):
+    kept = {path.suffix for path in (built[0] / "between").iterdir()}
+    assert kept == {".json", ".across", ".ties"}
 
 
 def test_the_folder_of_another_population_is_refused(plan, built):

@@ -1,9 +1,12 @@
 """Ties between areas: who is tied with whom, and an order in which few areas are needed at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from assets.society.tie_config import load_tie_config
+from assets.society.tie_graph import AreaTies
 from assets.society.ties_across import MOST_PARTNERS, along_ring, plan_across
 
 
@@ -37,3 +40,13 @@ def test_whole_ties_are_shared_out_in_all():
     across, wanted = plans(120)
     for name in load_tie_config().rules:
         assert sum(plan[2][name] for plan in across) == sum(area[name] for area in wanted)
+
+
+def test_a_one_sided_tie_unbalances_the_whole():
+    offset_N1, types = np.array([0, 1, 2, 4]), np.array([1, 1, 2, 4], np.uint8)
+    mutual = AreaTies(10, offset_N1, np.array([11, 10, 13, 0], np.int32), types, np.ones(4, np.float32))
+    other = AreaTies(13, np.array([0, 1]), np.array([12], np.int32), np.array([2], np.uint8), np.ones(1, np.float32))
+    assert (mutual.imbalance() + other.imbalance()) % 2**64 == 0
+    assert mutual.imbalance() != 0
+    of_another_type = replace(other, type_E=np.array([3], np.uint8))
+    assert (mutual.imbalance() + of_another_type.imbalance()) % 2**64 != 0
