@@ -172,7 +172,7 @@ def _read_requests(path: Path, planned: Collection[str], model: str) -> dict[str
     """The requests of an input file, by custom_id; each must belong to the plan."""
     found = {}
     for place, line in _lines(path):
-        custom_id, body = str(line["custom_id"]), line.get("body")
+        custom_id, body = str(line["custom_id"]), line.get("body") or {}
         if custom_id.removesuffix(REPAIR) not in planned:
             raise OutsideBatchError(
                 f"{place}: custom_id {custom_id!r} is not in elicitation_plan. Allowed: files that `populace traces "
