@@ -154,15 +154,38 @@ def traces_ledger() -> None:
     print_ledger(_settings(is_prepared=False), _console(stderr=False))
 
 
+@traces_app.command("export")
+def traces_export(
+    target: Annotated[Path, typer.Argument(help="Input file of the Batch API to write (.jsonl).")],
+    recipe: RecipeOption = None,
+) -> None:
+    """Write what the plan of the last run asks next as a batch to run by hand; import its output, then export again."""
+    settings = _settings(recipe)
+    from orchestration.outside_batches import write_out
+
+    typer.echo(write_out(settings, target))
+
+
 @traces_app.command("import")
 def traces_import(
     files: Annotated[
         list[Path], typer.Argument(help="Answer files (.parquet, .csv, Batch API .jsonl), persona texts.")
     ],
-    codebook: Annotated[Path, typer.Option("--codebook", help="YAML that says what the files mean.")],
+    codebook: Annotated[Path | None, typer.Option("--codebook", help="YAML that says what the files mean.")] = None,
+    requests: Annotated[
+        Path | None, typer.Option("--requests", help="The exported file whose batch gave these .jsonl files.")
+    ] = None,
 ) -> None:
-    """Check recorded answers against their codebook and keep them; the next run puts them into reasoning_traces."""
+    """Keep answers that exist: recorded ones by a codebook, or those of a batch that was exported from our plan."""
+    if (codebook is None) == (requests is None):
+        raise typer.BadParameter("Give either --codebook (recorded answers) or --requests (a batch of our own plan).")
     settings = _settings()
+    if codebook is None:
+        assert requests is not None
+        from orchestration.outside_batches import bring_in
+
+        typer.echo(bring_in(settings, requests, files))
+        return
     from orchestration.recorded_import import import_answers
 
     imported, has_changed = import_answers(settings, codebook, files)

@@ -15,7 +15,8 @@ import openai
 from openai.types import Batch
 
 from assets.traces.asking import BUSY_SECONDS, ElicitationError, Outcome, TeacherUnusable, Till
-from assets.traces.completions import Answer, Failure, Request, UnreadableReply, Usage, read_completion
+from assets.traces.batch_lines import ENDPOINT, Again, read_outcome, request_line
+from assets.traces.completions import Answer, Failure, Request, Usage
 from assets.traces.ledger import Attempt, Busy, NoRoom, TooDear
 from assets.traces.ledger_batches import (
     COLLECTED,
@@ -27,7 +28,7 @@ from assets.traces.ledger_batches import (
     claim_batch,
     note,
 )
-from assets.traces.retrying import RETRIED_STATUSES, read_trouble, waiting_seconds, without_secret
+from assets.traces.retrying import read_trouble, waiting_seconds, without_secret
 
 MOST_REQUESTS, MOST_BYTES = 50_000, 190_000_000
 """Limits of one batch: requests, and bytes of its file with some room to spare (OpenAI: 50,000 and 200 MB)."""
@@ -39,7 +40,6 @@ RETRIES = 5
 FIRST_POLL_SECONDS = 1.0
 ENDED = ("completed", "failed", "expired", "cancelled")
 METADATA_KEY = "populace_batch"
-ENDPOINT = "/v1/chat/completions"
 
 
 class Batches:
@@ -70,7 +70,7 @@ class Batches:
             if len(outcomes) == num_before:
                 await asyncio.sleep(BUSY_SECONDS)
             for custom_id, outcome in list(outcomes.items()):
-                if isinstance(outcome, _Again):
+                if isinstance(outcome, Again):
                     rounds[custom_id] += 1
                     if rounds[custom_id] < MOST_ROUNDS:
                         del outcomes[custom_id]
@@ -219,11 +219,11 @@ class Batches:
         for line in lines:
             custom_id = line.get("custom_id")
             if isinstance(custom_id, str) and custom_id in attempts and custom_id not in outcomes:
-                outcome, usage = self._read(line)
+                outcome, usage = read_outcome(line, till.price, till.teacher.client.api_key)
                 outcomes[custom_id] = outcome
                 till.counts.cost_usd += usage.cost_usd
                 operations.append(self._settle(attempts[custom_id], outcome, usage))
-        left = _Again(f"the batch ended as {remote.status} without it")
+        left = Again(f"the batch ended as {remote.status} without it")
         for custom_id, attempt_id in attempts.items():
             if custom_id not in outcomes:
                 outcomes[custom_id] = left
@@ -233,27 +233,6 @@ class Batches:
         operations.append(note(ledger.ledger, key, COLLECTED, remote.id))
         await ledger.commit(lambda connection: [operation(connection) for operation in operations])
         return remote, outcomes
-
-    def _read(self, line: Mapping[str, Any]) -> tuple[Outcome, Usage]:
-        """One line of an output or error file."""
-        till = self._till
-        response = line.get("response")
-        response = response if isinstance(response, dict) else {}
-        status = response.get("status_code")
-        if status == 200:
-            try:
-                answer = read_completion(response.get("body"), till.price, None, is_batch=True)
-            except UnreadableReply as error:
-                return Failure(str(error)), error.usage
-            return answer, answer.usage
-        body = response.get("body")
-        error = line.get("error") or (body.get("error") if isinstance(body, dict) else None) or {}
-        said = error.get("message") or error.get("code") if isinstance(error, dict) else error
-        code = error.get("code") if isinstance(error, dict) else None
-        told = without_secret(str(said), till.teacher.client.api_key) if said else "no reason given"
-        reason = f"HTTP {status} ({told})" if status else told
-        is_retried = code == "batch_expired" or status in RETRIED_STATUSES or (status or 0) >= 500
-        return (_Again(reason) if is_retried else Failure(reason)), Usage()
 
     def _settle(self, attempt_id: int, outcome: Outcome, usage: Usage):
         ledger = self._till.ledger.ledger
@@ -288,14 +267,8 @@ class Batches:
         )
 
 
-class _Again(Failure):
-    """A request that may be put into another batch."""
-
-
 def _line(request: Request, till: Till) -> bytes:
-    body = request.body(till.teacher.model, till.options.most_completion_tokens)
-    line = {"custom_id": request.custom_id, "method": "POST", "url": ENDPOINT, "body": body}
-    return json.dumps(line).encode()
+    return request_line(request, till.teacher.model, till.options.most_completion_tokens)
 
 
 def _chunks(requests: Sequence[Request], till: Till) -> Iterable[list[Request]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from assets.traces.asking import Asker, AskingOptions, Counts, Till, tell_regularly
+from assets.traces.asking import Asker, AskingOptions, Counts, Till, Transport, tell_regularly
 from assets.traces.batches import Batches
 from assets.traces.draws import Draw, Planned
 from assets.traces.event_reach import EventReach, Triggers, active_events
@@ -65,6 +65,7 @@ def run_elicitation(
     options: AskingOptions,
     seed: int,
     progress: Callable[[str], None] | None = None,
+    transport: Transport | None = None,
 ) -> Elicitation:
     """Carries out a plan; every planned request is answered, read from the ledger, or listed as failed.
 
@@ -79,6 +80,8 @@ def run_elicitation(
         options: how the teacher is asked, and the budget.
         seed: seed of exposures and of the requests' seeds.
         progress: receives a line now and then.
+        transport: what gets the answers that the ledger lacks, instead of what the options choose; batches at the
+            server are then left alone.
 
     Raises:
         BudgetExceeded: the budget would be passed; what was bought is in the ledger.
@@ -90,7 +93,18 @@ def run_elicitation(
     with Ledger(ledger_path) as ledger:
         ledger.close_abandoned()
         rows = asyncio.run(
-            _elicit(plan, scenarios, society, teacher, ledger, options, seed, counts, progress or (lambda _: None))
+            _elicit(
+                plan,
+                scenarios,
+                society,
+                teacher,
+                ledger,
+                options,
+                seed,
+                counts,
+                progress or (lambda _: None),
+                transport,
+            )
         )
     traces = pl.DataFrame(rows, schema=CONTRACTS["reasoning_traces"].polars_schema())
     return Elicitation(traces, counts.num_asked, counts.num_known, counts.cost_usd)
@@ -106,17 +120,18 @@ async def _elicit(
     seed: int,
     counts: Counts,
     progress: Callable[[str], None],
+    transport: Transport | None,
 ) -> list[dict[str, Any]]:
     """Opens what asking needs, asks, and closes it whatever happens."""
     meter = Meter(counts, plan.height)
     async with LedgerQueue(ledger) as queue:
         till = Till(teacher, queue, options, counts)
         batches = Batches(till)
-        asker = Asker(queue, batches if options.mode == "batch" else Live(till), counts)
-        beside = (
-            asyncio.create_task(tell_regularly(lambda: progress(meter.line()), PROGRESS_SECONDS)),
-            asyncio.create_task(_adopt_regularly(batches, till)),
-        )
+        chosen = transport or (batches if options.mode == "batch" else Live(till))
+        asker = Asker(queue, chosen, counts)
+        beside = [asyncio.create_task(tell_regularly(lambda: progress(meter.line()), PROGRESS_SECONDS))]
+        if transport is None:
+            beside.append(asyncio.create_task(_adopt_regularly(batches, till)))
         try:
             return await _roll_out(asker, plan, scenarios, society, teacher, seed)
         finally:

@@ -99,6 +99,37 @@ def attempts_of(key: str) -> Operation[dict[str, int]]:
     return operation
 
 
+def open_batch_attempt(request: Request) -> Operation[int | None]:
+    """Operation that reads the attempt of a request that is in a batch and has no outcome yet."""
+
+    def operation(connection: sqlite3.Connection) -> int | None:
+        row = connection.execute(
+            f"select attempt_id from {OPEN_ATTEMPTS} and custom_id = ? and request_digest = ? "
+            "and batch_key is not null",
+            (request.custom_id, request.digest),
+        ).fetchone()
+        return row[0] if row else None
+
+    return operation
+
+
+def note_settled(ledger: Ledger) -> Operation[None]:
+    """Operation that closes the batches all of whose requests have an outcome: nobody needs to look for them."""
+
+    def operation(connection: sqlite3.Connection) -> None:
+        settled = connection.execute(
+            "select batch_key from batches where not exists (select 1 from batch_events as seen "
+            "where seen.batch_key = batches.batch_key and event = ?) and not exists (select 1 from attempts "
+            "left join outcomes using (attempt_id) where attempts.batch_key = batches.batch_key "
+            "and outcome_id is null)",
+            (COLLECTED,),
+        ).fetchall()
+        for (key,) in settled:
+            note(ledger, key, COLLECTED)(connection)
+
+    return operation
+
+
 def _open(connection: sqlite3.Connection, teacher: str, model: str) -> list[OpenBatch]:
     rows = connection.execute(
         "select batch_key, (select owner from batch_events as latest where latest.batch_key = batches.batch_key "

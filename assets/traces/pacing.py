@@ -2,8 +2,9 @@
 
 Requests in flight follow a window that grows while answers come and shrinks when the server is overloaded (additive
 increase, multiplicative decrease). Where the server announces limits of requests or tokens they are followed. Where it
-only refuses (429) a rate is found: what went through, then quickly back to where it refused, slowly past it and faster
-the longer nothing is refused. A `Retry-After` holds everything back. Time is the event loop's, so a clock that is set
+only refuses (429) a rate is found: what went through, slowly past it, and faster the longer too little is refused to
+matter. A few refusals are the way of finding out, or come in bursts after this process stood still; the rate is eased
+when more are refused than that. A `Retry-After` holds everything back. Time is the event loop's, so a clock that is set
 does not matter.
 
 Source: Chiu & Jain (1989), Analysis of the increase and decrease algorithms for congestion avoidance, section 3; for
@@ -13,7 +14,7 @@ the shape of the probing Ha, Rhee & Xu (2008), CUBIC, equation 1.
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assets.traces.allowances import Allowance, announced
 
@@ -23,17 +24,26 @@ SHRINK = 0.5
 """What an overloaded server leaves of the window."""
 MANY = 0.2
 """Share of recent requests above which failures are no chance: then the window shrinks or the rate is measured anew."""
+TOLERATED = 0.02
+"""Share of refusals that is the price of finding the rate."""
+BURSTY = 0.1
+"""Share of refusals that is tolerated while less than the rate was asked for: a burst was refused, not the rate."""
 EASE = 0.98
-"""What a refusal leaves of a rate that was found."""
-FLOOR = 0.7
-"""Single refusals leave at least this of the best rate that went through."""
-APPROACH_PER_SECOND = 0.7
+"""Share of what went through under refusals with which a rate starts anew."""
+STEP, CURVE = 0.02, 5e-4
+"""How the rate aimed at rises above the last that was too fast: by these times the seconds since, and their cube."""
+FIRST_STEP = 0.25
+"""STEP of the first rate that is found: it was measured while requests had only begun to flow."""
+APPROACH_PER_SECOND = 2.0
 """Share per second of the way to the rate that is aimed at."""
-CURVE = 1e-4
-"""How the rate aimed at rises above that of the last refusal: by this times the cube of the seconds since."""
+LIMIT_MEMORY_SECONDS = 5.0
+"""How long the lowest announced refill holds: a bucket that is nearly full overstates its own."""
 RECENT_SECONDS = 2.0
 LEAST_TO_MEASURE = 20
-BURST_SECONDS = 0.1
+MOST_REMEMBERED = 10_000
+FULL_SPEED = 0.95
+"""Share of the rate above which it counts as asked for in full."""
+BURST_SECONDS = 0.2
 """How much of a second's worth a found rate lets through at once."""
 THROUGH, REFUSED, OVERLOADED = "through", "refused", "overloaded"
 
@@ -72,11 +82,14 @@ class Pace:
         self._limits = {"requests": requests_per_minute, "tokens": tokens_per_minute}
         self._found: Allowance | None = None
         self._is_announced = False
-        self._ceiling = self._best = 0.0
+        self._ceiling, self._step, self._probing_seconds = 0.0, FIRST_STEP, 0.0
         self._is_growing_fast = True
         self._not_before = 0.0
-        self._shrunk_at = self._refused_at = self._probed_at = -1.0
+        self._shrunk_at = self._probed_at = self._eased_at = -1.0
         self._recent: deque[tuple[float, str]] = deque()
+        self._sent: deque[float] = deque()
+        self._refused_turns: deque[float] = deque()
+        self._heard: dict[str, deque[tuple[float, float]]] = {}
         self._queue: deque[tuple[float, asyncio.Future[Turn]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -120,23 +133,28 @@ class Pace:
         now = self._clock()
         self._note(now, REFUSED)
         self._hold(now, retry_after)
-        if turn.sent_at < self._refused_at:
+        self._refused_turns.append(turn.sent_at)
+        if turn.sent_at < self._eased_at:
             return
-        self._refused_at = self._probed_at = now
-        share, through_per_second = self._measure(now)
-        if through_per_second is None:
-            self._shrink(turn, now)
+        asked_per_second, share = self._measure(now)
+        if asked_per_second is None:
+            if self._found is None:
+                self._shrink(turn, now)
             return
         self._is_growing_fast = False
         if self._is_announced:
             return
-        self._best = max(self._best, through_per_second)
-        if self._found is None or share > MANY:
-            self._ceiling = through_per_second / (1.0 - share)
-            self._found = Allowance(through_per_second, max(1.0, BURST_SECONDS * through_per_second), now)
-        else:
-            self._ceiling = self._found.per_second
-            self._found.change_rate(max(EASE * self._ceiling, FLOOR * self._best), now)
+        is_full_speed = self._found is None or asked_per_second >= FULL_SPEED * self._found.per_second
+        if share <= (TOLERATED if is_full_speed else BURSTY):
+            return
+        through_per_second = max(1.0 / RECENT_SECONDS, asked_per_second * (1.0 - share))
+        burst = max(1.0, BURST_SECONDS * through_per_second)
+        self._step = FIRST_STEP if self._found is None else STEP
+        self._ceiling, self._eased_at, self._probing_seconds = through_per_second, now, 0.0
+        if self._found is None:
+            self._found = Allowance(through_per_second, burst, now)
+        self._found.change_rate(EASE * through_per_second, now)
+        self._found.capacity = burst
 
     def overloaded(self, turn: Turn, retry_after: float | None) -> None:
         """Notes that the server did not cope: 408, 5xx, a timeout, a connection that broke."""
@@ -147,22 +165,33 @@ class Pace:
             self._is_growing_fast = False
             self._shrink(turn, now)
 
-    def _measure(self, now: float) -> tuple[float, float | None]:
-        """Share of refusals among recent requests, and what went through per second; None where too little did."""
-        num_refused = sum(kind == REFUSED for _, kind in self._recent)
-        num_through = sum(kind == THROUGH for _, kind in self._recent)
-        span = now - self._recent[0][0]
-        is_enough = num_through >= LEAST_TO_MEASURE and span >= 0.25 * RECENT_SECONDS
-        return num_refused / len(self._recent), num_through / span if is_enough else None
+    def _measure(self, now: float) -> tuple[float | None, float]:
+        """Requests sent per second since the rate was last eased, and the share of them that was refused.
+
+        Counted by when they were sent: a refusal comes at once, an answer late. None where there were too few, or too
+        little time has passed.
+        """
+        is_kept = min(now - RECENT_SECONDS, self._sent[-min(len(self._sent), 2 * LEAST_TO_MEASURE)])
+        start = max(is_kept, self._eased_at, self._sent[0])
+        for times in (self._sent, self._refused_turns):
+            while times and times[0] < start:
+                times.popleft()
+        num_sent, num_refused, span = len(self._sent), len(self._refused_turns), now - start
+        least = num_sent - num_refused if self._found is None else num_sent
+        is_enough = least >= LEAST_TO_MEASURE and span >= 0.25 * RECENT_SECONDS
+        return (num_sent / span if is_enough else None), num_refused / max(1, num_sent)
 
     def _probe(self, now: float) -> None:
-        """Lets a found rate grow while nothing is refused."""
+        """Lets a found rate grow for as long as it is used and too little is refused to matter."""
         if self._found is None:
             return
-        since = now - self._refused_at
-        aim = self._ceiling * (EASE + CURVE * since**3)
-        share = min(1.0, APPROACH_PER_SECOND * (now - self._probed_at))
-        self._probed_at = now
+        passed, self._probed_at = min(now - self._probed_at, RECENT_SECONDS), now
+        if self._found.level >= self._found.capacity - 1.0:
+            return
+        self._probing_seconds += passed
+        since = self._probing_seconds
+        aim = self._ceiling * (EASE + self._step * since + CURVE * since**3)
+        share = min(1.0, APPROACH_PER_SECOND * passed)
         if aim > self._found.per_second:
             self._found.change_rate(self._found.per_second + share * (aim - self._found.per_second), now)
 
@@ -194,6 +223,13 @@ class Pace:
         if said is None:
             return allowance
         self._is_announced, self._found = True, None
+        heard = self._heard.setdefault(unit, deque())
+        while heard and (heard[0][0] < now - LIMIT_MEMORY_SECONDS or heard[0][1] >= said.per_second):
+            heard.popleft()
+        while heard and heard[-1][1] >= said.per_second:
+            heard.pop()
+        heard.append((now, said.per_second))
+        said = replace(said, per_second=heard[0][1])
         if allowance is None:
             allowance = Allowance(said.per_second, said.limit, now)
             taken_when_sent = 0.0
@@ -228,6 +264,9 @@ class Pace:
                 if bucket is not None:
                     bucket.take(amount, now)
             self.in_flight += 1
+            self._sent.append(now)
+            if len(self._sent) > MOST_REMEMBERED:
+                self._sent.popleft()
             future.set_result(
                 Turn(
                     now,

@@ -68,6 +68,20 @@ def tiny_scenario(num_timesteps: int) -> pl.DataFrame:
     return scenarios_table([Scenario.model_validate(scenario)])
 
 
+def tiny_plan(num_agents: int, num_timesteps: int, teacher: str = "127.0.0.1", model: str = MODEL) -> pl.DataFrame:
+    """Everybody, some of them twice."""
+    return plan_elicitation(
+        tiny_scenario(num_timesteps),
+        list(range(num_agents)),
+        teacher=teacher,
+        model=model,
+        max_timesteps=num_timesteps,
+        repeat_share=0.2,
+        num_draws=2,
+        seed=SEED,
+    )
+
+
 def elicit(
     ledger_path: Path,
     base_url: str,
@@ -81,16 +95,7 @@ def elicit(
     agents, ties, media_sources = tiny_society(num_agents)
     scenarios = tiny_scenario(num_timesteps)
     teacher = open_teacher(TeacherEndpoint(base_url, model, KEY), pl.DataFrame())
-    plan = plan_elicitation(
-        scenarios,
-        list(range(num_agents)),
-        teacher=teacher.label,
-        model=teacher.model,
-        max_timesteps=num_timesteps,
-        repeat_share=0.2,
-        num_draws=2,
-        seed=SEED,
-    )
+    plan = tiny_plan(num_agents, num_timesteps, teacher.label, teacher.model)
     settings = {"poll_seconds": 0.02, "timeout_seconds": 20.0, "budget_usd": 1_000.0, **options}
     return run_elicitation(
         plan,

@@ -314,6 +314,21 @@ def test_a_batch_gives_the_same_rows_at_the_price_of_a_batch(path: Path, undistu
     assert elicitation.cost_usd == pytest.approx(0.5 * undisturbed["cost_usd"].sum())
 
 
+def test_one_plan_live_in_batch_interrupted_and_resumed_gives_the_same_rows(tmp_path: Path) -> None:
+    with FaultyTeacher() as server:
+        live = elicit(tmp_path / "live.sqlite", server.base_url).traces
+        batch = elicit(tmp_path / "batch.sqlite", server.base_url, mode="batch").traces
+        with pytest.raises(BudgetExceeded):
+            elicit(tmp_path / "stopped.sqlite", server.base_url, budget_usd=0.1)
+        with Ledger(tmp_path / "stopped.sqlite") as ledger:
+            assert 0 < len(ledger) < 2 * live.height, "it stopped in the middle"
+        resumed = elicit(tmp_path / "stopped.sqlite", server.base_url)
+        assert resumed.num_known > 0
+        assert resumed.num_asked > 0
+    same_answers(batch, live)
+    same_answers(resumed.traces, live)
+
+
 def test_a_plan_that_was_begun_live_ends_in_batches(path: Path, undisturbed: pl.DataFrame) -> None:
     with FaultyTeacher() as server:
         with pytest.raises(BudgetExceeded):

@@ -8,6 +8,7 @@ import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from virtual_time import answers_per_second
 
 from assets.traces.allowances import Allowance, Announced, announced, read_duration
 from assets.traces.pacing import FIRST_WINDOW, Pace
@@ -121,28 +122,37 @@ def test_a_refusal_holds_everything_back_for_as_long_as_the_server_asks() -> Non
     assert asyncio.run(ask()) >= 0.29
 
 
-def test_a_rate_is_found_from_what_goes_through_and_grows_back() -> None:
-    async def ask() -> tuple[float, float]:
-        pace = Pace()
-        for index in range(60):
-            turn = await pace.turn(1)
-            await asyncio.sleep(0.01)
-            if index == 59:
-                pace.refused(turn, None)
-            else:
-                pace.went_through(turn, {})
-            pace.done(turn, 1)
-        assert pace._found is not None
-        found = pace._found.per_second
-        turn = await pace.turn(1)
-        await asyncio.sleep(0.1)
-        pace.went_through(turn, {})
-        pace.done(turn, 1)
-        return found, pace._found.per_second
+def sustained(moments: list[float]) -> float:
+    """Answers per second over the middle 80 %."""
+    first, last = len(moments) // 10, len(moments) * 9 // 10
+    return (last - first) / (moments[last] - moments[first])
 
-    found, later = asyncio.run(ask())
-    assert 20 < found <= 100
-    assert found <= later <= 1.1 * found
+
+@pytest.mark.parametrize("is_announced", [True, False], ids=["announced", "found"])
+@pytest.mark.parametrize(("per_second", "burst"), [(500.0, 100.0), (50.0, 10.0), (5.0, 5.0)])
+def test_a_limit_is_used_nine_tenths_with_few_refusals(per_second: float, burst: float, is_announced: bool) -> None:
+    num_requests = int(10 * per_second + 250)
+    moments, num_refused = answers_per_second(
+        num_requests=num_requests, per_second=per_second, burst=burst, is_announced=is_announced
+    )
+    assert len(moments) == num_requests
+    assert sustained(moments) >= 0.9 * per_second
+    assert num_refused < 0.3 * num_requests
+
+
+@pytest.mark.parametrize("is_announced", [True, False], ids=["announced", "found"])
+def test_a_process_that_stands_still_now_and_then_does_not_take_that_for_a_lower_limit(is_announced: bool) -> None:
+    moments, _ = answers_per_second(stall_seconds=0.1, is_announced=is_announced)
+    assert sustained(moments) >= 0.75 * 500.0
+
+
+@pytest.mark.parametrize(("before", "after"), [(500.0, 100.0), (100.0, 400.0)])
+def test_a_limit_that_changes_is_found_again(before: float, after: float) -> None:
+    moments, num_refused = answers_per_second(num_requests=6_000, per_second=before, changes=(5.0, after))
+    late = [moment for moment in moments if moment >= 20.0]
+    assert len(late) > 500
+    assert (len(late) - 1) / (late[-1] - late[0]) >= 0.85 * after
+    assert num_refused < 0.35 * len(moments)
 
 
 @given(st.integers(1, 50), st.none() | st.floats(0.0, 600.0))
