@@ -13,6 +13,9 @@ REMOTE_TAG = re.compile(
     r"|<img\b[^>]*src=[\"']https?://[^>]*>",
     re.IGNORECASE,
 )
+ICON_TAG = re.compile(r"<link\b[^>]*rel=[\"']shortcut icon[\"'][^>]*>", re.IGNORECASE)
+"""Great Expectations names its icon one folder too high on pages of results, where there is no file."""
+
 REMOTE_IN_STYLE = re.compile(r"url\(\s*[\"']?https?://[^)]*\)", re.IGNORECASE)
 STYLE = """<style>
 body{font:15px/1.5 system-ui,sans-serif;margin:1.5rem auto;max-width:72rem;padding:0 1rem;color:#222;background:#fff}
@@ -32,7 +35,7 @@ def make_offline(site_dir: Path) -> int:
     pages = sorted(site_dir.rglob("*.html"))
     for page in pages:
         text = page.read_text(encoding="utf-8")
-        text = REMOTE_IN_STYLE.sub("none", REMOTE_TAG.sub("", text))
+        text = REMOTE_IN_STYLE.sub("none", ICON_TAG.sub("", REMOTE_TAG.sub("", text)))
         if STYLE not in text:
             text = text.replace("</head>", f"{STYLE}</head>", 1)
         draft = page.with_suffix(".draft")

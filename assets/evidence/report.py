@@ -8,6 +8,7 @@ from assets.evidence import report_gates as gates
 from assets.evidence import report_inputs as inputs
 from assets.evidence import report_recorded as recorded
 from assets.evidence import report_recorded_survey as recorded_survey
+from assets.evidence import report_rectification as rectification
 from assets.evidence import report_simulated as simulated
 from assets.evidence import report_workforce as workforce
 from assets.evidence.report_context import ReportContext
@@ -49,7 +50,7 @@ def report_page(query: Query, context: ReportContext) -> Page:
         distilled.readout_section(query, context),
         evidence.survey_section(query, context),
         forecasts.dynamic_section(query, context),
-        forecasts.rectification_section(query, context),
+        rectification.rectification_section(query, context),
         simulated.effects_section(query, context),
         simulated.profiles_section(query, context),
         simulated.interventions_section(query, context),

@@ -148,7 +148,10 @@ def failures_section(query: Query, context: ReportContext) -> Section:
         query, sql_failures.losing_rows(tables), "Every figure that loses to a baseline or misses its target"
     )
     failed = [gate.name for gate in context.student.gates if not gate.has_passed]
-    text = f"{len(losing.frame)} rows lose to a baseline or fall short of a published figure."
+    text = (
+        f"{len(losing.frame)} rows lose to a baseline or fall short of a published figure. Survey figures of one "
+        "question and metric share a row that names the groups; the section on survey calibration has each of them."
+    )
     if failed:
         text += f" The student failed the gates {', '.join(failed)}."
     return Section("Where it fails", (TextBlock(text), losing))
@@ -175,7 +178,7 @@ def sources_section(context: ReportContext) -> Section:
             for use in context.data_uses
         ],
         schema=dict.fromkeys(("source", "title", "owner", "licence", "origin", "sha256", "citation"), pl.String),
-    )
+    ).unique(maintain_order=True)
     block = RecordBlock(
         rows, "Data that entered this run", "From the data catalogue; digests are cut to 16 characters."
     )

@@ -1,4 +1,4 @@
-"""The report on waves that no fit has seen, on rectified shares, and on drift across runs."""
+"""The report on waves that no fit has seen, and on drift across runs."""
 
 from assets.evidence.report_context import ReportContext
 from validation.report import Block, Query, Section, TextBlock, chart_block, charts, table_block
@@ -85,16 +85,6 @@ select distinct case_id, item from dynamic_forecasts where segment = 'all' and m
 order by case_id desc, item
 """.strip()
 
-RECTIFIED = """
-select model, method, count(distinct item) as items, count(*) as options, avg(mean_error) as mean_error,
-       avg(mean_width) as mean_width, avg(coverage) as coverage, min(coverage) as lowest_coverage,
-       avg((coverage >= 0.855)::int) as options_with_nine_tenths_of_nominal, avg(power) as lambda,
-       avg(noise_floor) as noise_floor, max(survey_size) as survey_size,
-       case when avg(coverage) is null then 'no interval' when min(coverage) >= 0.855 then 'holds for every option'
-            when avg(coverage) >= 0.855 then 'holds on average' else 'falls short of 0.855' end as verdict
-from rectified_shares group by model, method order by model, mean_error desc, method
-""".strip()
-
 DRIFT = """
 with runs as (
   select recorded_run, max(recorded_at) as recorded_at, dense_rank() over (order by max(recorded_at) desc) as age
@@ -179,37 +169,6 @@ def dynamic_section(query: Query, context: ReportContext) -> Section:
         blocks.append(table_block(query, SUPPRESSED, "Suppressed or refused, with the reason"))
     blocks.extend(TextBlock(f"Not calibrated: {case}: {reason}.", "warning") for case, reason in context.absent)
     return Section(title, tuple(blocks))
-
-
-def rectification_section(query: Query, context: ReportContext) -> Section:
-    """Shares before and after a small survey."""
-    title = "Rectified shares"
-    if not context.has("rectified_shares") or query("select 1 from rectified_shares limit 1").is_empty():
-        text = (
-            "Nothing was rectified: no item has 300 people with both an answer and a prediction. Make more agents, or "
-            "set POPULACE_DATA_MIRROR to a folder with recorded answers."
-        )
-        return Section(title, (TextBlock(text, "warning"),))
-    return Section(
-        title,
-        (
-            TextBlock(
-                "Raw shares are the model's own. The others see a small survey of the same people: survey_only uses "
-                "nothing else, post_stratified also the parties' weights, prediction_powered also what the model says "
-                "of everybody. Errors are absolute differences to the share among all people. A correction that is no "
-                "better than survey_only says that the model adds nothing to a hundred interviews. λ comes from other "
-                "items, so every item is held out from what corrects it. Intervals are to hold the share in 95 % of "
-                "the surveys, and in nine tenths of that (85.5 %) at least, whatever the option. The noise floor is "
-                "the standard error of the share among all people."
-            ),
-            table_block(
-                query,
-                RECTIFIED,
-                "Error and coverage over repeated small surveys, by model and method",
-                {"lambda": "number"},
-            ),
-        ),
-    )
 
 
 def drift_section(query: Query, context: ReportContext) -> Section:

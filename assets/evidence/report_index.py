@@ -49,7 +49,8 @@ def write_index(reports_dir: Path) -> Path:
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Populace reports</title>'
         f"<style>{STYLE}</style></head><body><h1>Validation reports</h1>"
-        f"<p>{len(rows)} runs, newest first. Drift between runs is a section of each report.</p>"
+        f"<p>{len(rows)} {'run' if len(rows) == 1 else 'runs'}, newest first. "
+        f"Drift between runs is a section of each report.</p>"
         f"<table><thead><tr>{headings}</tr></thead><tbody>{''.join(rows)}</tbody></table></body></html>"
     )
     target = reports_dir / "index.html"

@@ -24,8 +24,8 @@ EVIDENCE_TABLES = (
 
 RECTIFIED_STANDING = """
 select ours.model, ours.method, avg(ours.mean_error) as ours,
-       case when avg(ours.coverage) < 0.855
-              then 'falls short: intervals hold ' || round(100 * avg(ours.coverage), 1) || ' %'
+       case when min(ours.coverage) < 0.855
+              then 'falls short: intervals of an option hold ' || round(100 * min(ours.coverage), 1) || ' %'
             when avg(ours.mean_error) >= avg(bare.mean_error) then 'loses to survey_only'
             else 'beats survey_only' end as verdict
 from rectified_shares ours join rectified_shares bare using (model, item, option)
@@ -101,7 +101,7 @@ def losing_rows(tables: tuple[str, ...]) -> str:
     if "behaviour_scores" in tables:
         parts.append(
             "select 'behaviour' as part, scenario_id || ', ' || quantity as figure, value as ours,\n"
-            "       'falls ' || verdict || ' ' || target_low || ' to ' || target_high as verdict\n"
+            "       'falls ' || verdict || ' the range ' || target_low || ' to ' || target_high as verdict\n"
             "from behaviour_scores where model = 'lsm' and verdict <> 'within'"
         )
     if "dynamic_calibration" in tables:
@@ -137,7 +137,8 @@ def losing_rows(tables: tuple[str, ...]) -> str:
     if "data_quality" in tables:
         parts.append(
             "select 'data quality' as part, suite || ', ' || expectation || ', ' || results.column as figure,\n"
-            "       null::double as ours, 'falls short: ' || observed as verdict\n"
+            "       null::double as ours, 'falls short: ' || left(observed, 60)\n"
+            "         || case when length(observed) > 60 then ' …' else '' end as verdict\n"
             "from data_quality results\n"
             "where not has_passed and recorded_at = (select max(recorded_at) from data_quality)"
         )

@@ -19,7 +19,7 @@ from assets.population.laid_margins import Margin
 from assets.population.weighting import calibrate_weights
 from assets.sources.catalogue import DataCatalogue
 from assets.sources.codebooks import load_codebook
-from assets.sources.entries import RecordedFile, Source
+from assets.sources.entries import CATALOGUE_PATH, RecordedFile, Source, read_catalogue
 from assets.sources.errors import ChecksumMismatch, CodebookError
 from assets.students import RegistryError, read_student
 from assets.traces.scenario_errors import ScenarioError
@@ -111,6 +111,19 @@ def test_a_changed_source_file_is_refused_before_it_is_read(tmp_path: Path) -> N
 
     with pytest.raises(ChecksumMismatch, match=r"file\.csv is not the file that was recorded"):
         catalogue.resolve("changed")
+
+
+@pytest.mark.parametrize(
+    "source", [entry for entry in read_catalogue(CATALOGUE_PATH) if entry.mirror], ids=lambda s: s.name
+)
+def test_every_file_of_a_mirror_is_refused_when_a_byte_differs(source: Source, tmp_path: Path) -> None:
+    assert source.mirror
+    path = tmp_path / source.mirror.place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"not what was recorded")
+
+    with pytest.raises(ChecksumMismatch, match=f"{re.escape(path.name)} is not the file that was recorded"):
+        DataCatalogue(None, tmp_path, tmp_path / "cache").resolve(source.name)
 
 
 @pytest.mark.slow

@@ -136,6 +136,10 @@ def test_data_docs_load_nothing_from_the_network(agents, tmp_path):
             r"<(?:link|script|img)[^>]*(?:href|src)=[\"']https?://[^>]*", page.read_text(encoding="utf-8")
         )
         assert loaded == []
+        local = re.findall(
+            r"(?:href|src)=[\"'](?!https?:|data:|mailto:|javascript:|#)([^\"'#?]+)", page.read_text("utf-8")
+        )
+        assert [link for link in local if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.slow

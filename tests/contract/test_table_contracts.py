@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandera.polars as pa
 import polars as pl
 import pytest
 
@@ -54,3 +55,39 @@ def test_rows_that_break_the_contract_are_never_written(table: str, home, tmp_pa
         with pytest.raises(ContractError, match=f"Table {table} breaks its contract"):
             store.write(table, rows, run_id="broken", partition=partition)
     assert store.read(table)["run_id"].unique().to_list() == ["good"]
+
+
+def value_beyond(check: pa.Check, dtype: pl.DataType | type[pl.DataType]) -> object | None:
+    """A value that the check of a column forbids; None where the check states no bounds or levels."""
+    found = check.statistics or {}
+    if "allowed_values" in found:
+        return -99 if dtype.is_integer() else "no such level"
+    if "min_value" in found:
+        return found["min_value"] - 1
+    return found["max_value"] + 1 if "max_value" in found else None
+
+
+@pytest.mark.parametrize("table", sorted(CONTRACTS))
+def test_one_forbidden_value_in_any_column_is_caught_by_the_rule_of_that_column(table: str, home) -> None:
+    contract = CONTRACTS[table]
+    good = home.store.read(table).drop("run_id").sort(contract.key)
+    good = good.select(name for name in good.columns if name in contract.columns)
+    good = good if any("counts 0" in str(rule.name) for rule in contract.rules) else good.head(50)
+    is_first = pl.int_range(pl.len()) == 0
+    caught = 0
+    for name, column in contract.columns.items():
+        for check in column.checks:
+            value = value_beyond(check, good.schema[name]) if name in good.columns else None
+            if value is None or (good.schema[name].is_unsigned_integer() and value == -1):
+                continue
+            broken = pl.when(is_first).then(pl.lit(value).cast(good.schema[name])).otherwise(pl.col(name)).alias(name)
+            with pytest.raises(ContractError, match=rf"(?s)Table {table} breaks its contract.*column {name}: rule"):
+                contract.validate(good.with_columns(broken))
+            caught += 1
+    for rule in contract.rules if table == "calibration_diagnostics" else ():
+        assert rule.name == "lower ≤ value ≤ upper"
+        upside_down = good.with_columns(pl.lit(1.0).alias("lower"), pl.lit(0.0).alias("value"))
+        with pytest.raises(ContractError, match="lower ≤ value ≤ upper"):
+            contract.validate(upside_down)
+        caught += 1
+    assert caught > 0, "a table without any rule on its values cannot tell a corruption"

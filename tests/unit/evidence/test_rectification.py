@@ -1,7 +1,10 @@
 """Rectification: unbiased whatever the model says, exact with a perfect model, and intervals that hold their level."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -17,7 +20,10 @@ from assets.evidence.rectification import (
     rectified_shares,
     survey_only,
 )
+from assets.evidence.report_context import ReportContext
+from assets.evidence.report_rectification import rectification_section
 from validation.contracts import CONTRACTS
+from validation.report import TableBlock, TextBlock
 
 NUM_PEOPLE = 1_500
 
@@ -181,3 +187,28 @@ def test_without_enough_people_the_table_is_empty() -> None:
     answers, respondents = recorded(2)
 
     assert rectified_shares(NO_STUDENT, answers.head(100), respondents, 1).is_empty()
+
+
+def test_the_report_says_which_options_are_not_covered() -> None:
+    answers, respondents = recorded(3)
+    table = rectified_shares(NO_STUDENT, answers, respondents, 1)
+    is_one = (pl.col("item") == "q1") & (pl.col("option") == "a") & (pl.col("method") == "survey_only")
+    short = table.with_columns(pl.when(is_one).then(0.7).otherwise("coverage").alias("coverage"))
+
+    assert "No option of any model" in section_of(table)
+    found = section_of(short)
+    assert "Options whose intervals hold less than 85.5 %" in found
+    assert "No option of any model" not in found
+
+
+def section_of(table: pl.DataFrame) -> str:
+    """Texts and captions of the section, and its rows."""
+    connection = duckdb.connect()
+    connection.register("rectified_shares", table.to_arrow())
+    context = cast(ReportContext, SimpleNamespace(has=lambda *_: True))
+    section = rectification_section(lambda sql: pl.DataFrame(connection.sql(sql).to_arrow_table()), context)
+    return "\n".join(
+        block.text if isinstance(block, TextBlock) else f"{block.caption}\n{block.frame.rows(named=True)}"
+        for block in section.blocks
+        if isinstance(block, TextBlock | TableBlock)
+    )
