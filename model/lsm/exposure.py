@@ -90,7 +90,7 @@ class Exposure(nn.Module):
         missed_N = identity_NZ.new_ones(num_agents)
         if not self.is_used or len(active_A) == 0:
             return Heard(sum_NF, 1 - missed_N, top_event_N)
-        context = torch.cat([identity_NZ, channels_NK, topic_P.expand(num_agents, -1)], 1)
+        context = torch.cat([identity_NZ, channels_NK, topic_P.expand(num_agents, -1).contiguous()], 1)
         query_NF, trust_NS = self.query(context), torch.tanh(self.source_trust(context))
         activity_V = timeline.activity(timestep)
         highest_N = identity_NZ.new_zeros(num_agents)

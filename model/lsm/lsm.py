@@ -32,6 +32,13 @@ def _block_size(agents_per_block: int | None, num_agents: int) -> int:
     return max(1, min(agents_per_block or whole, num_agents))
 
 
+def _without_constants(block: State) -> State:
+    """A block of agents without what no timestep changes, and without trust: none of it need be copied."""
+    return replace(
+        block, identity_NZ=block.identity_NZ[:, :0], leaning_NA=block.leaning_NA[:, :0], trust_E=block.trust_E[:0]
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class _Step:
     """What all blocks of a timestep have in common."""
@@ -44,6 +51,33 @@ class _Step:
     graph: SocialGraph
     expression_SX: Tensor
     stored_SX: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _TakenIn:
+    """What the layers of a timestep read: the messages, those with channels and latent, and all of it."""
+
+    messages_BF: Tensor
+    mind_BI: Tensor
+    all_BI: Tensor
+
+
+def _rows_of_topic(block: State) -> Tensor:
+    """The topic of every agent, [B, P], in memory of its own: columns of one row are put together slowly."""
+    return block.topic_P.expand(block.num_agents, -1).contiguous()
+
+
+def _take_in(block: State, mind_BC: Tensor, messages: tuple[Tensor, ...]) -> _TakenIn:
+    """Puts the inputs of the layers together; without gradient once, the shorter ones being columns of the longest."""
+    context = (block.identity_NZ, _rows_of_topic(block), block.memory_NS)
+    if torch.is_grad_enabled():
+        messages_BF = torch.cat(messages, 1)
+        mind_BI = torch.cat([mind_BC, messages_BF], 1)
+        all_BI = torch.cat([*context, block.channels_NK, block.latent_NU, messages_BF], 1)
+        return _TakenIn(messages_BF, mind_BI, all_BI)
+    all_BI = torch.cat([*context, mind_BC, *messages], 1)
+    num_context = sum(part.shape[1] for part in context)
+    return _TakenIn(all_BI[:, num_context + mind_BC.shape[1] :], all_BI[:, num_context:], all_BI)
 
 
 class LSM(nn.Module):
@@ -248,9 +282,15 @@ class LSM(nn.Module):
             if self.trust is not None:
                 own_BX = block.expression_NX if rows_R is None else block.expression_NX[rows_R]
                 trusts.append(self.trust(trust_E[in_ties.place], in_ties, own_BX, expression_SX))
-            states.add(agents, replace(after, trust_E=trust_E[:0]))
+            states.add(agents, _without_constants(after))
             perceptions.add(agents, perception)
-        return replace(states.result(), trust_E=torch.cat(trusts) if trusts else trust_E), perceptions.result()
+        after = replace(
+            states.result(),
+            identity_NZ=state.identity_NZ,
+            leaning_NA=state.leaning_NA,
+            trust_E=torch.cat(trusts) if trusts else trust_E,
+        )
+        return after, perceptions.result()
 
     def _trust_before(self, state: State, graph: SocialGraph) -> Tensor:
         if self.trust is None or (len(state.trust_E) == 0 and graph.num_ties == 0):
@@ -295,6 +335,7 @@ class LSM(nn.Module):
             block.channels_NK,
             block.topic_P,
         )
+        strength_BM = self.episodic.strength(block.episodes, step.timestep)
         message_BF = self.social(
             step.graph,
             in_ties,
@@ -302,41 +343,31 @@ class LSM(nn.Module):
             torch.cat([block.identity_NZ, mind_BC], 1),
             trust_E[in_ties.place] if self.trust is not None else None,
         )
-        recalled_BF, recall_B = self.episodic.recall(block.episodes, step.timestep, step.begun, step.events[1], mind_BC)
+        recalled_BF, recall_B = self.episodic.recall(block.episodes, strength_BM, step.begun, step.events[1], mind_BC)
         peers_B = self._hears_peers(step.graph, agents).to(heard.exposure_N)
         received_B = 1 - (1 - peers_B) * (1 - heard.exposure_N)
-        messages_BF = torch.cat([heard.message_NF, message_BF, recalled_BF], 1)
-        perception = self.appraisal(
-            torch.cat([mind_BC, messages_BF], 1), received_B, heard.exposure_N > 0, heard.top_event_N
-        )
+        taken_in = _take_in(block, mind_BC, (heard.message_NF, message_BF, recalled_BF))
+        perception = self.appraisal(taken_in.mind_BI, received_B, heard.exposure_N > 0, heard.top_event_N)
         reached_B = torch.ones_like(peers_B)
         if self.config.rests_when_unreached:
             reached_B = 1 - (1 - received_B) * (1 - recall_B)
-        return self._next_block(block, messages_BF, perception, step.timestep, reached_B), perception
+        channels_BK, latent_BU = self.transition(taken_in.all_BI, block.channels_NK, block.latent_NU, reached_B)
+        conviction_B, expression_BX = self.expression(channels_BK, latent_BU)
+        is_kept = not self.config.use_memory
+        after = replace(
+            block,
+            channels_NK=channels_BK,
+            latent_NU=latent_BU,
+            memory_NS=block.memory_NS if is_kept else self.memory(taken_in.messages_BF, block.memory_NS, reached_B),
+            conviction_N=conviction_B,
+            expression_NX=expression_BX,
+            episodes=self.episodic.store(block.episodes, strength_BM, step.timestep, perception),
+        )
+        return after, perception
 
     def _hears_peers(self, graph: SocialGraph, agents: slice | Tensor) -> Tensor:
         has_ties_B = graph.has_ties_N[agents]
         return has_ties_B if self.config.use_graph else torch.zeros_like(has_ties_B)
-
-    def _next_block(
-        self, block: State, messages_BF: Tensor, perception: Perception, timestep: int, reached_B: Tensor
-    ) -> State:
-        topic_BP = block.topic_P.expand(block.num_agents, -1)
-        taken_in_BI = torch.cat(
-            [block.identity_NZ, topic_BP, block.memory_NS, block.channels_NK, block.latent_NU, messages_BF], 1
-        )
-        channels_BK, latent_BU = self.transition(taken_in_BI, block.channels_NK, block.latent_NU, reached_B)
-        conviction_B, expression_BX = self.expression(channels_BK, latent_BU)
-        is_kept = not self.config.use_memory
-        return replace(
-            block,
-            channels_NK=channels_BK,
-            latent_NU=latent_BU,
-            memory_NS=block.memory_NS if is_kept else self.memory(messages_BF, block.memory_NS, reached_B),
-            conviction_N=conviction_B,
-            expression_NX=expression_BX,
-            episodes=self.episodic.store(block.episodes, timestep, perception),
-        )
 
     def describe(
         self,
