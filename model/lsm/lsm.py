@@ -25,10 +25,13 @@ from model.lsm.trust import Trust
 
 AGENTS_PER_BLOCK = 16_384
 """Agents computed together where nobody says otherwise and no gradient is kept: their numbers stay in the caches."""
+AGENTS_PER_BLOCK_ON_DEVICE = 1_048_576
+"""The same on a graphics processor, where starting the operations of a block costs some milliseconds."""
 
 
-def _block_size(agents_per_block: int | None, num_agents: int) -> int:
-    whole = num_agents if torch.is_grad_enabled() else AGENTS_PER_BLOCK
+def _block_size(agents_per_block: int | None, num_agents: int, device: torch.device) -> int:
+    by_default = AGENTS_PER_BLOCK if device.type == "cpu" else AGENTS_PER_BLOCK_ON_DEVICE
+    whole = num_agents if torch.is_grad_enabled() else by_default
     return max(1, min(agents_per_block or whole, num_agents))
 
 
@@ -155,10 +158,11 @@ class LSM(nn.Module):
                 raise InputError("observed_channels_NK holds values beyond ±1; allowed: −1 … 1, NaN where unknown.")
             observed_NK = observed_channels_NK.to(channels_NK)
             channels_NK = torch.where(observed_NK.isnan(), channels_NK, observed_NK)
-        latent_NU = self.initial.complete(identity_NZ, topic_P, channels_NK)
+        channels_NK = self._rounded(channels_NK)
+        latent_NU = self._rounded(self.initial.complete(identity_NZ, topic_P, channels_NK))
         conviction_N, expression_NX = self.expression(channels_NK, latent_NU)
         leaning_NA = self._leaning(channels_NK, latent_NU, noise_NR, questions, observed_answers)
-        return State(
+        state = State(
             identity_NZ=identity_NZ,
             topic_P=topic_P,
             channels_NK=channels_NK,
@@ -170,6 +174,23 @@ class LSM(nn.Module):
             episodes=no_episodes(num_agents, self.episodic.num_slots, channels_NK),
             trust_E=channels_NK.new_zeros(0),
         )
+        return self._kept(state)
+
+    @property
+    def _precision(self) -> torch.dtype:
+        return self.readout_head.stance.weight.dtype
+
+    def _kept(self, state: State) -> State:
+        """The state in the precision in which it is kept between timesteps."""
+        return state.kept_as(torch.bfloat16) if self.config.state_storage == "bfloat16" else state
+
+    def _rounded(self, values: Tensor) -> Tensor:
+        """Numbers as they will be kept: what follows from them then follows at the next timestep, too."""
+        return values.bfloat16().to(values) if self.config.state_storage == "bfloat16" else values
+
+    def _widened(self, state: State) -> State:
+        """The state in the precision of the weights, in which a timestep is computed."""
+        return state.kept_as(self._precision) if self.config.state_storage == "bfloat16" else state
 
     def _leaning(
         self,
@@ -263,7 +284,7 @@ class LSM(nn.Module):
             stored_SX=self.social.stored(expression_SX),
         )
         trust_E = self._trust_before(state, graph)
-        size = _block_size(agents_per_block, num_agents)
+        size = _block_size(agents_per_block, num_agents, state.channels_NK.device)
         states, perceptions = Joined[State](num_agents), Joined[Perception](num_agents)
         trusts: list[Tensor] = []
         for first in range(0, num_agents, size) if num_agents else (0,):
@@ -274,14 +295,15 @@ class LSM(nn.Module):
             if rows_R is None:
                 after, perception = self._move(block, step, agents, in_ties, trust_E)
             elif len(rows_R) == 0:
-                after, perception = block, nothing_perceived(block.num_agents, block.channels_NK)
+                after, perception = block, nothing_perceived(block.num_agents, self.exposure.null_score)
             else:
                 moved, felt = self._move(block.select(rows_R), step, agents.start + rows_R, in_ties, trust_E)
                 after = place_rows(moved, block, rows_R)
-                perception = place_rows(felt, nothing_perceived(block.num_agents, block.channels_NK), rows_R)
+                perception = place_rows(felt, nothing_perceived(block.num_agents, self.exposure.null_score), rows_R)
             if self.trust is not None:
                 own_BX = block.expression_NX if rows_R is None else block.expression_NX[rows_R]
-                trusts.append(self.trust(trust_E[in_ties.place], in_ties, own_BX, expression_SX))
+                heard_SX, own_BX = expression_SX.to(trust_E), own_BX.to(trust_E)
+                trusts.append(self.trust(trust_E[in_ties.place], in_ties, own_BX, heard_SX))
             states.add(agents, _without_constants(after))
             perceptions.add(agents, perception)
         after = replace(
@@ -296,7 +318,7 @@ class LSM(nn.Module):
         if self.trust is None or (len(state.trust_E) == 0 and graph.num_ties == 0):
             return state.trust_E
         if len(state.trust_E) == 0:
-            return state.channels_NK.new_zeros(graph.num_ties)
+            return self.exposure.null_score.detach().new_zeros(graph.num_ties)
         if len(state.trust_E) != graph.num_ties:
             raise InputError(
                 f"The state holds trust in {len(state.trust_E)} ties, the graph has {graph.num_ties}; allowed: the "
@@ -324,6 +346,7 @@ class LSM(nn.Module):
         self, block: State, step: "_Step", agents: slice | Tensor, in_ties: InTies, trust_E: Tensor
     ) -> tuple[State, Perception]:
         """The next state of a block of agents, given by slice or number, and what the timestep did to them."""
+        block = self._widened(block)
         mind_BC = torch.cat([block.channels_NK, block.latent_NU], 1)
         heard = self.exposure(
             step.timeline,
@@ -352,6 +375,7 @@ class LSM(nn.Module):
         if self.config.rests_when_unreached:
             reached_B = 1 - (1 - received_B) * (1 - recall_B)
         channels_BK, latent_BU = self.transition(taken_in.all_BI, block.channels_NK, block.latent_NU, reached_B)
+        channels_BK, latent_BU = self._rounded(channels_BK), self._rounded(latent_BU)
         conviction_B, expression_BX = self.expression(channels_BK, latent_BU)
         is_kept = not self.config.use_memory
         after = replace(
@@ -363,7 +387,7 @@ class LSM(nn.Module):
             expression_NX=expression_BX,
             episodes=self.episodic.store(block.episodes, strength_BM, step.timestep, perception),
         )
-        return after, perception
+        return self._kept(after), perception
 
     def _hears_peers(self, graph: SocialGraph, agents: slice | Tensor) -> Tensor:
         has_ties_B = graph.has_ties_N[agents]
@@ -381,7 +405,8 @@ class LSM(nn.Module):
     ) -> StepRecord:
         """The record of a state; `perception` is None for timestep 0."""
         if perception is None:
-            perception = nothing_perceived(state.num_agents, state.channels_NK)
+            perception = nothing_perceived(state.num_agents, self.exposure.null_score.detach())
+        state = self._widened(state)
         return StepRecord(
             timestep=timestep,
             channels_NK=state.channels_NK,
@@ -429,6 +454,12 @@ class LSM(nn.Module):
 
     def readout_logits(self, state: State, question: Question, *, agents_per_block: int | None = None) -> Tensor:
         """Logits of the question's options, [N, O], for losses."""
-        size = _block_size(agents_per_block, state.num_agents)
+        size = _block_size(agents_per_block, state.num_agents, state.channels_NK.device)
         blocks = zip(state.channels_NK.split(size), state.latent_NU.split(size), strict=True)
-        return torch.cat([self.readout_head(channels_BK, latent_BU, question) for channels_BK, latent_BU in blocks])
+        dtype = self._precision
+        return torch.cat(
+            [
+                self.readout_head(channels_BK.to(dtype), latent_BU.to(dtype), question)
+                for channels_BK, latent_BU in blocks
+            ]
+        )
