@@ -44,12 +44,12 @@ def _without_constants(block: State) -> State:
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """What all blocks of a timestep have in common."""
+    """What all blocks of a timestep have in common: numbers that the host must know are asked for here, once."""
 
     timeline: Timeline
     timestep: int
     events: tuple[Tensor, Tensor]
-    active_A: Tensor
+    active: list[tuple[int, int]]
     begun: list[int]
     graph: SocialGraph
     expression_SX: Tensor
@@ -277,7 +277,7 @@ class LSM(nn.Module):
             timeline=timeline,
             timestep=timestep,
             events=self.exposure.describe_events(timeline),
-            active_A=timeline.active(timestep),
+            active=[(event, int(timeline.source_type_V[event])) for event in timeline.active(timestep).tolist()],
             begun=timeline.begun(timestep),
             graph=graph,
             expression_SX=expression_SX,
@@ -336,7 +336,7 @@ class LSM(nn.Module):
         is_reached_B = self._hears_peers(step.graph, agents)
         if bool(is_reached_B.all()):
             return None
-        for event in step.active_A.tolist() if self.config.use_exposure else ():
+        for event, _ in step.active if self.config.use_exposure else ():
             is_reached_B = is_reached_B | (step.timeline.exposure_VN[event, agents] > 0)
         if self.config.use_episodes:
             is_reached_B = is_reached_B | (block.episodes.salience_NM > self.config.salience_threshold).any(1)
@@ -352,7 +352,7 @@ class LSM(nn.Module):
             step.timeline,
             step.timestep,
             step.events,
-            step.active_A,
+            step.active,
             agents,
             block.identity_NZ,
             block.channels_NK,

@@ -535,6 +535,44 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
+class Questions(TorchDispatchMode):
+    """Remembers the operations for which a host would wait until its device has come so far."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "is_nonzero", "unique", "masked_select")
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.__name__.split(".")[0]
+        if name in self.WAITING:
+            self.asked.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_moving_a_block_asks_nothing_of_its_device():
+    """The attention itself aside, whose backend for processors cuts hubs on the host."""
+    attributes_NA, graph, timeline = make_town(60, 300)
+    watch, seen = Questions(), []
+    move = LSM._move
+
+    def watched(*inputs):
+        with watch:
+            seen.append(inputs[2].timestep)
+            return move(*inputs)
+
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setattr(LSM, "_move", watched)
+        patch.setattr("model.lsm.social.social_attention", lambda query_NHX, *_, **__: torch.zeros_like(query_NHX))
+        for model in (MODEL, TRUSTING):
+            rollout(model, attributes_NA, graph, timeline, [], [], NUM_TIMESTEPS, seed=0)
+        with watch:
+            timeline.active(1).tolist()
+    assert seen == [1, 2, 3, 4] * 2
+    assert watch.asked == ["nonzero"]
+
+
 def largest_tensor(num_agents, num_ties):
     with LargestTensor() as watch:
         state = rollout(MODEL, *make_town(num_agents, num_ties), QUESTIONS, [], 2, seed=0)
