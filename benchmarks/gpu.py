@@ -1,60 +1,115 @@
-"""The same measurements on a graphics processor: `python -m benchmarks.gpu [AGENTS]`; says so and stops without one.
+"""The same measurements on a graphics processor: `python -m benchmarks.gpu`; says so and stops without one.
 
 Times a whole timestep and the attention alone, and sets the bytes that the attention must move against the bandwidth of
-a plain copy on the same device. `benchmarks/NOTES.md` holds the byte counts and what is predicted.
+a plain copy on the same device. `--largest` takes the configuration of the largest population instead: state in half
+precision, four episode slots. `benchmarks/NOTES.md` holds the byte counts and what is predicted.
 """
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 
 from benchmarks.societies import CONFIG, one_question, random_attributes, random_graph, two_events
 from model.lsm.config import LSMConfig
-from model.lsm.lsm import LSM
+from model.lsm.inputs import SocialGraph, Timeline
+from model.lsm.lsm import AGENTS_PER_BLOCK_ON_DEVICE, LSM
+from model.lsm.state import Joined, State
 
 TIES_PER_AGENT, REPEATS = 20, 10
 COPY_BYTES = 2**30
+LARGEST = {"state_storage": "bfloat16", "num_episode_slots": 4}
+
+
+@dataclass(frozen=True, eq=False)
+class Town:
+    """A population on a device, and the student that simulates it."""
+
+    model: LSM
+    graph: SocialGraph
+    timeline: Timeline
+    state: State
+
+    def timestep(self) -> None:
+        """A whole timestep."""
+        self.model.advance(self.state, self.graph, self.timeline, 2)
+
+    def attention(self) -> None:
+        """Queries, attention and messages of a timestep, in blocks."""
+        stored_SX = self.model.social.stored(self.state.expression_NX)
+        for agents in _blocks(self.state.num_agents):
+            block = self.state.select(agents)
+            context_BC = torch.cat([block.identity_NZ, block.channels_NK, block.latent_NU], 1).float()
+            self.model.social(self.graph, self.graph.in_ties(agents), stored_SX, context_BC)
 
 
 @torch.no_grad()
-def main() -> int:
+def make_town(num_agents: int, config: LSMConfig, device: str) -> Town:
+    """A random population of the benchmarks, its initial state made in blocks."""
+    torch.manual_seed(0)
+    model = LSM(config).eval().to(device)
+    question, attributes_NA = _to(one_question(), device), random_attributes(num_agents)
+    joined = Joined[State](num_agents)
+    for agents in _blocks(num_agents):
+        joined.add(agents, model.initial_state(attributes_NA[agents].to(device), questions=[question]))
+    graph = random_graph(num_agents, TIES_PER_AGENT).to(device)
+    return Town(model, graph, two_events(num_agents).to(device), joined.result())
+
+
+def bytes_of(town: Town) -> int:
+    """Bytes that the state, the next state beside it, the ties and whom events reach take, without working memory."""
+    state, graph = town.state, town.graph
+    static = (state.identity_NZ, state.leaning_NA, town.timeline.exposure_VN)
+    dynamic = [state.channels_NK, state.latent_NU, state.memory_NS, state.conviction_N, state.expression_NX]
+    dynamic += [getattr(state.episodes, field.name) for field in fields(state.episodes)]
+    ties = (graph.offsets_N1, graph.src_E, graph.tie_type_E, graph.strength_E, graph.log_strength_E, graph.has_ties_N)
+    return sum(tensor.nbytes for tensor in (*static, *ties)) + 2 * sum(tensor.nbytes for tensor in dynamic)
+
+
+@torch.no_grad()
+def main(arguments: list[str]) -> int:
     """Prints the rows; exit code 2 where there is no device."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.add_argument("agents", type=int, nargs="?", default=10_000_000)
+    parser.add_argument("--largest", action="store_true", help="state in half precision, four episode slots")
+    parser.add_argument("--tf32", action="store_true", help="dense products in TensorFloat-32 (products of 10 bits)")
+    chosen = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         print("No graphics processor is visible to torch, so nothing was measured.", file=sys.stderr)
         return 2
-    num_agents = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
-    torch.manual_seed(0)
-    config = LSMConfig.from_dict({**CONFIG.to_dict(), "expression_storage": "bfloat16"})
-    model = LSM(config).eval().to("cuda")
-    graph = random_graph(num_agents, TIES_PER_AGENT).to("cuda")
-    timeline = two_events(num_agents).to("cuda")
-    state = model.initial_state(random_attributes(num_agents).to("cuda"), questions=[_on_device(one_question())])
-    context_NC = torch.cat([state.identity_NZ, state.channels_NK, state.latent_NU], 1)
+    torch.set_float32_matmul_precision("high" if chosen.tf32 else "highest")
+    changes = {"expression_storage": "bfloat16", **(LARGEST if chosen.largest else {})}
+    town = make_town(chosen.agents, replace(CONFIG, **changes), "cuda")
+    timestep, attention = _seconds(town.timestep), _seconds(town.attention)
+    ties = chosen.agents * TIES_PER_AGENT
+    must_move = ties * (2 * CONFIG.expression_dim + 4 + 1 + 4) + chosen.agents * 2 * 4 * 64
+    peak = torch.cuda.max_memory_allocated()
     source, target = (torch.empty(COPY_BYTES // 4, device="cuda") for _ in range(2))
-
-    timestep = _seconds(lambda: model.advance(state, graph, timeline, 2))
-    attention = _seconds(lambda: model.social(graph, state.expression_NX, slice(0, num_agents), context_NC))
     copy_rate = 2 * COPY_BYTES / _seconds(lambda: target.copy_(source))
-    ties = num_agents * TIES_PER_AGENT
-    must_move = ties * (2 * config.expression_dim + 4 + 1 + 4) + num_agents * 2 * 4 * 64
     print(f"device              {torch.cuda.get_device_name()}")
-    print(f"timestep            {timestep * 1e3:.1f} ms for {num_agents:,} agents × {TIES_PER_AGENT} ties")
+    print(f"dense products      {'TensorFloat-32' if chosen.tf32 else 'single precision'}")
+    print(f"timestep            {timestep * 1e3:.1f} ms for {chosen.agents:,} agents × {TIES_PER_AGENT} ties")
     print(
         f"attention           {attention * 1e3:.1f} ms, {must_move / attention / 1e12:.2f} TB/s of bytes that must move"
     )
     floor = must_move / copy_rate * 1e3
     print(f"copy                {copy_rate / 1e12:.2f} TB/s on this device, {floor:.1f} ms as the floor")
-    print(f"peak memory         {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+    print(f"memory              {bytes_of(town) / 1e9:.1f} GB of state and ties, {peak / 1e9:.1f} GB at the peak")
     return 0
 
 
-def _on_device(record: Any) -> Any:
+def _blocks(num_agents: int) -> list[slice]:
+    size = AGENTS_PER_BLOCK_ON_DEVICE
+    return [slice(first, min(first + size, num_agents)) for first in range(0, num_agents, size)]
+
+
+def _to(record: Any, device: str) -> Any:
     tensors = {field.name: getattr(record, field.name) for field in fields(record)}
-    return replace(record, **{name: value.to("cuda") for name, value in tensors.items() if torch.is_tensor(value)})
+    return replace(record, **{name: value.to(device) for name, value in tensors.items() if torch.is_tensor(value)})
 
 
 def _seconds(call: Callable[[], object]) -> float:
@@ -68,4 +123,4 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

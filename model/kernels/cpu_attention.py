@@ -27,6 +27,8 @@ HUB_TIES = 4096
 """In-ties above which a listener is cut into parts; the C file has the same number."""
 
 TIES_PER_BLOCK = 65_536
+BLOCKS_PER_THREAD = 2
+"""Of a round of the backward pass, whose gradients per tie then stay in the caches until they are summed."""
 LARGE_BYTES = 2**22
 LANES = 8
 """Expressions are padded with zeros to a multiple of this, so that rows fill whole registers."""
@@ -43,7 +45,10 @@ class _Inputs(ctypes.Structure):
 
 
 class _Gradients(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("heard", "denominator", "key", "log_strength")]
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("heard", "denominator", "key", "log_strength")),
+        ("first", ctypes.c_int64),
+    ]
 
 
 @dataclass(frozen=True)
@@ -133,61 +138,113 @@ def answer(
     """
     call = _Call(query_NHX, expression_SX, gate_TX, bias_HT, log_strength_E, offsets_N1, src_E, tie_type_E)
     heads, width, work, library = call.heads, call.width, call.work, call.library
-    num_ties, num_parts = len(src_E), len(work.blocks) + len(work.hubs)
-    grad_NHX, order_E = _rows(grad_NHX), order_E.to(torch.int32)
+    num_parts = len(work.blocks) + len(work.hubs)
+    rounds = _rounds(work, offsets_N1)
+    grad_NHX = _rows(grad_NHX)
     grad_query_NHX = call.empty(len(query_NHX), heads, width)
-    grad_key_EX, grad_strength_E = call.empty(num_ties, width), torch.empty(num_ties)
+    grad_key_EX = call.empty(max((later.last - later.first for later in rounds), default=0), width)
+    grad_strength_E = torch.empty(len(src_E))
     grad_gate_BTX = torch.zeros(num_parts, len(gate_TX), width)
     grad_bias_BHT = torch.zeros(num_parts, *bias_HT.shape)
-    grad_expression_SX = torch.empty(len(expression_SX), width)
-    gradients = _Gradients(*(_at(part) for part in (grad_NHX, denominator_NH, grad_key_EX, grad_strength_E)))
+    speakers = _Speakers(call, order_E, source_offsets_S1)
+    gradients = _Gradients(*(_at(part) for part in (grad_NHX, denominator_NH, grad_key_EX, grad_strength_E)), 0)
     inputs, outputs = ctypes.byref(call.inputs), ctypes.byref(gradients)
-    shares = zip(work.blocks, grad_gate_BTX, grad_bias_BHT, strict=False)
-    _run(
-        library.answer,
-        [(inputs, outputs, *block, _at(grad_query_NHX), _at(gate), _at(bias)) for block, gate, bias in shares],
-    )
-    for place, (agent, parts) in enumerate(work.hubs, start=len(work.blocks)):
-        mean_PH = torch.empty(len(parts), heads)
-        bounds = zip(parts, mean_PH, strict=True)
-        _run(library.answer_means, [(inputs, outputs, agent, *part, _at(mean_H)) for part, mean_H in bounds])
-        mean_H = mean_PH.sum(0)
-        query_PHX = torch.zeros(len(parts), heads, width)
-        gate_PTX = torch.zeros(len(parts), len(gate_TX), width)
-        bias_PHT = torch.zeros(len(parts), *bias_HT.shape)
-        results = zip(parts, query_PHX, gate_PTX, bias_PHT, strict=True)
+    for now in rounds:
+        gradients.first = now.first
+        shares = zip(work.blocks[now.blocks], grad_gate_BTX[now.blocks], grad_bias_BHT[now.blocks], strict=True)
         _run(
-            library.answer_part,
-            [(inputs, outputs, agent, *part, _at(mean_H), *map(_at, tensors)) for part, *tensors in results],
+            library.answer,
+            [(inputs, outputs, *block, _at(grad_query_NHX), _at(gate), _at(bias)) for block, gate, bias in shares],
         )
-        grad_query_NHX[agent] = query_PHX.sum(0)
-        grad_gate_BTX[place], grad_bias_BHT[place] = gate_PTX.sum(0), bias_PHT.sum(0)
-    _sum_by_speaker(library, grad_key_EX, order_E, source_offsets_S1, grad_expression_SX)
+        for place, (agent, parts) in enumerate(work.hubs[now.hubs], start=len(work.blocks) + now.hubs.start):
+            mean_PH = torch.empty(len(parts), heads)
+            bounds = zip(parts, mean_PH, strict=True)
+            _run(library.answer_means, [(inputs, outputs, agent, *part, _at(mean_H)) for part, mean_H in bounds])
+            mean_H = mean_PH.sum(0)
+            query_PHX = torch.zeros(len(parts), heads, width)
+            gate_PTX = torch.zeros(len(parts), len(gate_TX), width)
+            bias_PHT = torch.zeros(len(parts), *bias_HT.shape)
+            results = zip(parts, query_PHX, gate_PTX, bias_PHT, strict=True)
+            _run(
+                library.answer_part,
+                [(inputs, outputs, agent, *part, _at(mean_H), *map(_at, tensors)) for part, *tensors in results],
+            )
+            grad_query_NHX[agent] = query_PHX.sum(0)
+            grad_gate_BTX[place], grad_bias_BHT[place] = gate_PTX.sum(0), bias_PHT.sum(0)
+        speakers.add(inputs, outputs, now)
     true_width = query_NHX.shape[2]
     return Gradients(
         grad_query_NHX[:, :, :true_width],
-        grad_expression_SX[:, :true_width],
+        speakers.result()[:, :true_width],
         grad_gate_BTX.double().sum(0).float()[:, :true_width],
         grad_bias_BHT.double().sum(0).float(),
         grad_strength_E,
     )
 
 
-def _sum_by_speaker(
-    library: ctypes.CDLL, grad_key_EX: Tensor, order_E: Tensor, offsets_S1: Tensor, grad_expression_SX: Tensor
-) -> None:
-    """Sums by speaker in blocks of about equal numbers of ties; a speaker whom very many hear is summed in parts."""
-    sum_up, keys, num_ties = library.gather_by_speaker, (_at(grad_key_EX), _at(order_E)), len(order_E)
-    offsets_S1 = offsets_S1.contiguous()
-    ties = (*keys, _at(offsets_S1), num_ties, TIES_PER_BLOCK)
-    _run(sum_up, [(*ties, begin, end, _at(grad_expression_SX)) for begin, end in _blocks(offsets_S1)])
-    for speaker in torch.nonzero(offsets_S1.diff() > TIES_PER_BLOCK)[:, 0].tolist():
-        first, last = int(offsets_S1[speaker]), int(offsets_S1[speaker + 1])
-        bounds_P1 = torch.tensor([*range(first, last, TIES_PER_BLOCK), last])
-        parts_PX = torch.empty(len(bounds_P1) - 1, grad_key_EX.shape[1])
-        part = (*keys, _at(bounds_P1), num_ties, TIES_PER_BLOCK)
-        _run(sum_up, [(*part, number, number + 1, _at(parts_PX)) for number in range(len(parts_PX))])
-        grad_expression_SX[speaker] = parts_PX.double().sum(0).float()
+@dataclass(frozen=True)
+class _Round:
+    """Blocks and hubs whose ties, first … last, have their gradients in memory together."""
+
+    blocks: slice
+    hubs: slice
+    first: int
+    last: int
+
+
+def _rounds(work: _Work, offsets_N1: Tensor) -> list[_Round]:
+    """Blocks in rounds, few enough that the gradients of a round's ties stay in the caches until they are summed."""
+    size = BLOCKS_PER_THREAD * torch.get_num_threads()
+    rounds, hub = [], 0
+    for start in range(0, len(work.blocks), size):
+        blocks = work.blocks[start : start + size]
+        begin, end = blocks[0][0], blocks[-1][1]
+        next_hub = hub
+        while next_hub < len(work.hubs) and work.hubs[next_hub][0] < end:
+            next_hub += 1
+        ties = int(offsets_N1[begin]), int(offsets_N1[end])
+        rounds.append(_Round(slice(start, start + len(blocks)), slice(hub, next_hub), *ties))
+        hub = next_hub
+    return rounds
+
+
+class _Speakers:
+    """Gradients of expressions, round by round: each speaker's ties are added in their order, whatever the rounds are.
+
+    Every thread adds to speakers of its own. A speaker whom very many hear is also summed in double precision.
+    """
+
+    def __init__(self, call: "_Call", order_E: Tensor, offsets_S1: Tensor) -> None:
+        num_speakers, num_ties = len(offsets_S1) - 1, len(order_E)
+        num_ranges = torch.get_num_threads() if num_ties > TIES_PER_BLOCK else 1
+        wanted = torch.linspace(0, num_ties, num_ranges + 1, dtype=torch.float64).round().to(torch.int64)
+        bounds = torch.searchsorted(offsets_S1.contiguous(), wanted)
+        bounds[0], bounds[-1] = 0, num_speakers
+        self.ranges = tuple(pairwise(torch.unique_consecutive(bounds).tolist()))
+        self.library = call.library
+        self.grad_SX = call.empty(num_speakers, call.width).zero_()
+        self.loud = torch.nonzero(offsets_S1.diff() > TIES_PER_BLOCK)[:, 0]
+        self.places = [
+            order_E[int(offsets_S1[speaker]) : int(offsets_S1[speaker + 1])].to(torch.int32)
+            for speaker in self.loud.tolist()
+        ]
+        self.next_L = torch.zeros(len(self.loud), dtype=torch.int64)
+        self.sum_LX = torch.zeros(len(self.loud), call.width, dtype=torch.float64)
+
+    def add(self, inputs: Any, outputs: Any, ties: _Round) -> None:
+        """Adds the gradients of a round's ties."""
+        part = (inputs, outputs, ties.first, ties.last)
+        _run(self.library.add_by_speaker, [(*part, *bounds, _at(self.grad_SX)) for bounds in self.ranges])
+        loud = zip(self.places, self.next_L, self.sum_LX, strict=True)
+        _run(
+            self.library.add_of_speaker,
+            [(outputs, _at(places), len(places), ties.last, _at(place), _at(sum_X)) for places, place, sum_X in loud],
+        )
+
+    def result(self) -> Tensor:
+        """The sums, [S, X]."""
+        self.grad_SX[self.loud] = self.sum_LX.float()
+        return self.grad_SX
 
 
 class _Call:
@@ -288,9 +345,10 @@ def _library(heads: int, width: int, is_half: bool) -> ctypes.CDLL:
         "answer_means": [pointer, pointer, whole, whole, whole, pointer],
         "answer_part": [pointer, pointer, whole, whole, whole, pointer, pointer, pointer, pointer],
         "use_large_pages": [pointer, whole],
-        "gather_by_speaker": [pointer, pointer, pointer, whole, whole, whole, whole, pointer],
+        "add_by_speaker": [pointer, pointer, whole, whole, ctypes.c_int32, ctypes.c_int32, pointer],
+        "add_of_speaker": [pointer, pointer, whole, whole, pointer, pointer],
     }.items():
         function = getattr(library, name)
         function.argtypes = types
-        function.restype = None if name in ("gather_by_speaker", "use_large_pages") else ctypes.c_int
+        function.restype = None if name == "use_large_pages" else ctypes.c_int
     return library

@@ -165,8 +165,9 @@ int hear_part(const Inputs *in, int64_t agent, int64_t first, int64_t last, floa
 typedef struct {
     const float *restrict heard;       /* gradient of what was heard, listeners × HEADS × WIDTH */
     const float *restrict denominator; /* as the forward pass left it, listeners × HEADS */
-    float *restrict key;               /* out: ties × WIDTH, with respect to the speaker's expression */
+    float *restrict key;               /* out: ties from `first` on × WIDTH, with respect to the speaker's expression */
     float *restrict log_strength;      /* out: ties */
+    int64_t first;                     /* the tie whose row is the first of `key` */
 } Gradients;
 
 /* Weights of ties first … last, their gradients, and per head the sum of both multiplied. */
@@ -231,7 +232,7 @@ static void spread(const Inputs *in, const Gradients *grad, int64_t agent, int64
         grad->log_strength[tie] = strength;
         float *restrict to_gate = grad_gate + (int64_t)kind * WIDTH;
         for (int x = 0; x < WIDTH; x++) to_gate[x] += to_key[x] * values[x];
-        float *restrict kept = grad->key + tie * WIDTH;
+        float *restrict kept = grad->key + (tie - grad->first) * WIDTH;
         for (int x = 0; x < WIDTH; x++) kept[x] = to_key[x] * gate[x];
     }
     for (int i = 0; i < HEADS * WIDTH; i++) grad_query[i] = to_query[i];
@@ -278,19 +279,38 @@ int answer_part(const Inputs *in, const Gradients *grad, int64_t agent, int64_t 
     return 0;
 }
 
-/* Sums the ties' gradients by speaker, ties of one speaker in the order given. Speakers with more than `most` ties are
-   left alone: the caller cuts them into parts, which it hands over as if they were speakers. */
-void gather_by_speaker(const float *restrict grad_key, const int32_t *restrict order, const int64_t *restrict offsets,
-                       int64_t num_ties, int64_t most, int64_t begin, int64_t end, float *restrict grad_expression) {
-    for (int64_t speaker = begin; speaker < end; speaker++) {
-        if (offsets[speaker + 1] - offsets[speaker] > most) continue;
-        float sum[WIDTH];
-        for (int x = 0; x < WIDTH; x++) sum[x] = 0.0f;
-        for (int64_t place = offsets[speaker]; place < offsets[speaker + 1]; place++) {
-            if (place + AHEAD < num_ties) __builtin_prefetch(grad_key + (int64_t)order[place + AHEAD] * WIDTH);
-            const float *restrict row = grad_key + (int64_t)order[place] * WIDTH;
-            for (int x = 0; x < WIDTH; x++) sum[x] += row[x];
-        }
-        for (int x = 0; x < WIDTH; x++) grad_expression[speaker * WIDTH + x] = sum[x];
+/* Adds the gradients of ties first … last to those of their speakers, of speakers from … to alone, in the order of the
+   ties. Returns 0, or 1 out of memory. */
+int add_by_speaker(const Inputs *in, const Gradients *grad, int64_t first, int64_t last, int32_t from, int32_t to,
+                   float *restrict grad_expression) {
+    int32_t *mine = malloc(sizeof(int32_t) * (size_t)(last - first + AHEAD));
+    if (!mine) return 1;
+    int64_t num_mine = 0;
+    for (int64_t tie = first; tie < last; tie++) {
+        int32_t speaker = in->src[tie];
+        mine[num_mine] = (int32_t)(tie - first);
+        num_mine += (speaker >= from) & (speaker < to);
     }
+    const int32_t *restrict src = in->src + first;
+    for (int64_t place = 0; place < num_mine; place++) {
+        if (place + AHEAD < num_mine)
+            __builtin_prefetch(grad_expression + (int64_t)src[mine[place + AHEAD]] * WIDTH, 1);
+        float *restrict sum = grad_expression + (int64_t)src[mine[place]] * WIDTH;
+        const float *restrict row = grad->key + (first - grad->first + mine[place]) * WIDTH;
+        for (int x = 0; x < WIDTH; x++) sum[x] += row[x];
+    }
+    free(mine);
+    return 0;
+}
+
+/* Adds the gradients of one speaker's ties in double precision: those of `places` up to `last`, from place *next on. */
+int add_of_speaker(const Gradients *grad, const int32_t *restrict places, int64_t num_places, int64_t last,
+                   int64_t *restrict next, double *restrict sum) {
+    int64_t place = *next;
+    for (; place < num_places && places[place] < last; place++) {
+        const float *restrict row = grad->key + (places[place] - grad->first) * WIDTH;
+        for (int x = 0; x < WIDTH; x++) sum[x] += row[x];
+    }
+    *next = place;
+    return 0;
 }

@@ -21,6 +21,8 @@ class LSMConfig:
         salience_threshold: 0 … 1, salience above which a timestep is remembered.
         salience_half_life: timesteps after which a remembered episode counts half.
         expression_storage: float32 or bfloat16, the precision in which expressions travel along ties; sums are float32.
+        state_storage: float32 or bfloat16, the precision in which the state of agents is kept between timesteps; a
+            timestep is computed in the precision of the weights. Half of the memory, at the cost of rounding.
         use_graph: whether agents hear one another; False gives the baseline without a graph.
         use_exposure: whether events reach agents.
         use_memory: whether agents keep a running summary of what they took in.
@@ -56,6 +58,7 @@ class LSMConfig:
     salience_threshold: float = 0.2
     salience_half_life: float = 8.0
     expression_storage: str = "float32"
+    state_storage: str = "float32"
     use_graph: bool = True
     use_exposure: bool = True
     use_memory: bool = True
@@ -78,10 +81,9 @@ class LSMConfig:
             value = getattr(self, field.name)
             if field.type in (int, "int") and value < 1:
                 raise ValueError(f"LSMConfig.{field.name} is {value}; sizes are 1 or more.")
-        if self.expression_storage not in ("float32", "bfloat16"):
-            raise ValueError(
-                f"LSMConfig.expression_storage is {self.expression_storage!r}; allowed: float32 or bfloat16."
-            )
+        for name in ("expression_storage", "state_storage"):
+            if getattr(self, name) not in ("float32", "bfloat16"):
+                raise ValueError(f"LSMConfig.{name} is {getattr(self, name)!r}; allowed: float32 or bfloat16.")
         if not 0.0 <= self.salience_threshold < 1.0:
             raise ValueError(f"LSMConfig.salience_threshold is {self.salience_threshold}; allowed: 0 up to below 1.")
         if not self.salience_half_life > 0.0:

@@ -71,8 +71,13 @@ class GatedMemory(nn.Module):
 
         `reached_N`, 0 … 1, is how far anything reached the agent.
         """
-        reset_NS, keep_NS = sigmoid(self.gates(torch.cat([input_NI, memory_NS], 1))).chunk(2, 1)
-        candidate_NS = torch.tanh(self.candidate(torch.cat([input_NI, reset_NS * memory_NS], 1)))
+        whole_NI = torch.cat([input_NI, memory_NS], 1)
+        reset_NS, keep_NS = sigmoid(self.gates(whole_NI)).chunk(2, 1)
+        if torch.is_grad_enabled():
+            whole_NI = torch.cat([input_NI, reset_NS * memory_NS], 1)
+        else:
+            torch.mul(reset_NS, memory_NS, out=whole_NI[:, input_NI.shape[1] :])
+        candidate_NS = torch.tanh(self.candidate(whole_NI))
         return memory_NS + reached_N[:, None] * (1 - keep_NS) * (candidate_NS - memory_NS)
 
 

@@ -4,9 +4,10 @@ An agent may also attend to nothing: weights are exposure · exp(score) ÷ (exp(
 event that does not reach an agent contributes exactly nothing, and a fractional exposure is differentiable. Events are
 added one after another, so that leaving one out changes no bit for agents whom it does not reach.
 
-Legend: N agents, V events, A active events, D text dimensions, F message, Z identity, K channels, P topic, S sources.
+Legend: N agents, V events, D text dimensions, F message, Z identity, K channels, P topic, S sources.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,7 +67,7 @@ class Exposure(nn.Module):
         timeline: Timeline,
         timestep: int,
         events: tuple[Tensor, Tensor],
-        active_A: Tensor,
+        active: Sequence[tuple[int, int]],
         agents: slice | Tensor,
         identity_NZ: Tensor,
         channels_NK: Tensor,
@@ -78,7 +79,7 @@ class Exposure(nn.Module):
             timeline: all events.
             timestep: the timestep.
             events: keys and values from `describe_events`.
-            active_A: indices of the active events.
+            active: the active events, each with its kind of speaker.
             agents: the block's agents, by slice or number, as columns of the timeline's exposure.
             identity_NZ: identity of the block.
             channels_NK: channels of the block before the timestep.
@@ -88,18 +89,17 @@ class Exposure(nn.Module):
         top_event_N = torch.full((num_agents,), -1, dtype=torch.int64, device=identity_NZ.device)
         sum_NF = identity_NZ.new_zeros(num_agents, self.size)
         missed_N = identity_NZ.new_ones(num_agents)
-        if not self.is_used or len(active_A) == 0:
+        if not self.is_used or not active:
             return Heard(sum_NF, 1 - missed_N, top_event_N)
-        context = torch.cat([identity_NZ, channels_NK, topic_P.expand(num_agents, -1)], 1)
+        context = torch.cat([identity_NZ, channels_NK, topic_P.expand(num_agents, -1).contiguous()], 1)
         query_NF, trust_NS = self.query(context), torch.tanh(self.source_trust(context))
         activity_V = timeline.activity(timestep)
         highest_N = identity_NZ.new_zeros(num_agents)
         total_N = torch.exp(torch.tanh(self.null_score) * 4).expand(num_agents)
-        for event in active_A.tolist():
+        for event, source in active:
             exposure_N = timeline.exposure_VN[event, agents].to(identity_NZ)
             if activity_V is not None:
                 exposure_N = exposure_N * activity_V[event].to(exposure_N)
-            source = int(timeline.source_type_V[event])
             score_N = bounded_score(query_NF, events[0][event]) + trust_NS[:, source]
             weight_N = exposure_N * score_N.exp()
             valence = timeline.valence_V[event].to(weight_N)

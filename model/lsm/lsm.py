@@ -25,25 +25,62 @@ from model.lsm.trust import Trust
 
 AGENTS_PER_BLOCK = 16_384
 """Agents computed together where nobody says otherwise and no gradient is kept: their numbers stay in the caches."""
+AGENTS_PER_BLOCK_ON_DEVICE = 1_048_576
+"""The same on a graphics processor, where starting the operations of a block costs some milliseconds."""
 
 
-def _block_size(agents_per_block: int | None, num_agents: int) -> int:
-    whole = num_agents if torch.is_grad_enabled() else AGENTS_PER_BLOCK
+def _block_size(agents_per_block: int | None, num_agents: int, device: torch.device) -> int:
+    by_default = AGENTS_PER_BLOCK if device.type == "cpu" else AGENTS_PER_BLOCK_ON_DEVICE
+    whole = num_agents if torch.is_grad_enabled() else by_default
     return max(1, min(agents_per_block or whole, num_agents))
+
+
+def _without_constants(block: State) -> State:
+    """A block of agents without what no timestep changes, and without trust: none of it need be copied."""
+    return replace(
+        block, identity_NZ=block.identity_NZ[:, :0], leaning_NA=block.leaning_NA[:, :0], trust_E=block.trust_E[:0]
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """What all blocks of a timestep have in common."""
+    """What all blocks of a timestep have in common: numbers that the host must know are asked for here, once."""
 
     timeline: Timeline
     timestep: int
     events: tuple[Tensor, Tensor]
-    active_A: Tensor
+    active: list[tuple[int, int]]
     begun: list[int]
     graph: SocialGraph
     expression_SX: Tensor
     stored_SX: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _TakenIn:
+    """What the layers of a timestep read: the messages, those with channels and latent, and all of it."""
+
+    messages_BF: Tensor
+    mind_BI: Tensor
+    all_BI: Tensor
+
+
+def _rows_of_topic(block: State) -> Tensor:
+    """The topic of every agent, [B, P], in memory of its own: columns of one row are put together slowly."""
+    return block.topic_P.expand(block.num_agents, -1).contiguous()
+
+
+def _take_in(block: State, mind_BC: Tensor, messages: tuple[Tensor, ...]) -> _TakenIn:
+    """Puts the inputs of the layers together; without gradient once, the shorter ones being columns of the longest."""
+    context = (block.identity_NZ, _rows_of_topic(block), block.memory_NS)
+    if torch.is_grad_enabled():
+        messages_BF = torch.cat(messages, 1)
+        mind_BI = torch.cat([mind_BC, messages_BF], 1)
+        all_BI = torch.cat([*context, block.channels_NK, block.latent_NU, messages_BF], 1)
+        return _TakenIn(messages_BF, mind_BI, all_BI)
+    all_BI = torch.cat([*context, mind_BC, *messages], 1)
+    num_context = sum(part.shape[1] for part in context)
+    return _TakenIn(all_BI[:, num_context + mind_BC.shape[1] :], all_BI[:, num_context:], all_BI)
 
 
 class LSM(nn.Module):
@@ -121,10 +158,11 @@ class LSM(nn.Module):
                 raise InputError("observed_channels_NK holds values beyond ±1; allowed: −1 … 1, NaN where unknown.")
             observed_NK = observed_channels_NK.to(channels_NK)
             channels_NK = torch.where(observed_NK.isnan(), channels_NK, observed_NK)
-        latent_NU = self.initial.complete(identity_NZ, topic_P, channels_NK)
+        channels_NK = self._rounded(channels_NK)
+        latent_NU = self._rounded(self.initial.complete(identity_NZ, topic_P, channels_NK))
         conviction_N, expression_NX = self.expression(channels_NK, latent_NU)
         leaning_NA = self._leaning(channels_NK, latent_NU, noise_NR, questions, observed_answers)
-        return State(
+        state = State(
             identity_NZ=identity_NZ,
             topic_P=topic_P,
             channels_NK=channels_NK,
@@ -136,6 +174,23 @@ class LSM(nn.Module):
             episodes=no_episodes(num_agents, self.episodic.num_slots, channels_NK),
             trust_E=channels_NK.new_zeros(0),
         )
+        return self._kept(state)
+
+    @property
+    def _precision(self) -> torch.dtype:
+        return self.readout_head.stance.weight.dtype
+
+    def _kept(self, state: State) -> State:
+        """The state in the precision in which it is kept between timesteps."""
+        return state.kept_as(torch.bfloat16) if self.config.state_storage == "bfloat16" else state
+
+    def _rounded(self, values: Tensor) -> Tensor:
+        """Numbers as they will be kept: what follows from them then follows at the next timestep, too."""
+        return values.bfloat16().to(values) if self.config.state_storage == "bfloat16" else values
+
+    def _widened(self, state: State) -> State:
+        """The state in the precision of the weights, in which a timestep is computed."""
+        return state.kept_as(self._precision) if self.config.state_storage == "bfloat16" else state
 
     def _leaning(
         self,
@@ -222,14 +277,14 @@ class LSM(nn.Module):
             timeline=timeline,
             timestep=timestep,
             events=self.exposure.describe_events(timeline),
-            active_A=timeline.active(timestep),
+            active=[(event, int(timeline.source_type_V[event])) for event in timeline.active(timestep).tolist()],
             begun=timeline.begun(timestep),
             graph=graph,
             expression_SX=expression_SX,
             stored_SX=self.social.stored(expression_SX),
         )
         trust_E = self._trust_before(state, graph)
-        size = _block_size(agents_per_block, num_agents)
+        size = _block_size(agents_per_block, num_agents, state.channels_NK.device)
         states, perceptions = Joined[State](num_agents), Joined[Perception](num_agents)
         trusts: list[Tensor] = []
         for first in range(0, num_agents, size) if num_agents else (0,):
@@ -240,23 +295,30 @@ class LSM(nn.Module):
             if rows_R is None:
                 after, perception = self._move(block, step, agents, in_ties, trust_E)
             elif len(rows_R) == 0:
-                after, perception = block, nothing_perceived(block.num_agents, block.channels_NK)
+                after, perception = block, nothing_perceived(block.num_agents, self.exposure.null_score)
             else:
                 moved, felt = self._move(block.select(rows_R), step, agents.start + rows_R, in_ties, trust_E)
                 after = place_rows(moved, block, rows_R)
-                perception = place_rows(felt, nothing_perceived(block.num_agents, block.channels_NK), rows_R)
+                perception = place_rows(felt, nothing_perceived(block.num_agents, self.exposure.null_score), rows_R)
             if self.trust is not None:
                 own_BX = block.expression_NX if rows_R is None else block.expression_NX[rows_R]
-                trusts.append(self.trust(trust_E[in_ties.place], in_ties, own_BX, expression_SX))
-            states.add(agents, replace(after, trust_E=trust_E[:0]))
+                heard_SX, own_BX = expression_SX.to(trust_E), own_BX.to(trust_E)
+                trusts.append(self.trust(trust_E[in_ties.place], in_ties, own_BX, heard_SX))
+            states.add(agents, _without_constants(after))
             perceptions.add(agents, perception)
-        return replace(states.result(), trust_E=torch.cat(trusts) if trusts else trust_E), perceptions.result()
+        after = replace(
+            states.result(),
+            identity_NZ=state.identity_NZ,
+            leaning_NA=state.leaning_NA,
+            trust_E=torch.cat(trusts) if trusts else trust_E,
+        )
+        return after, perceptions.result()
 
     def _trust_before(self, state: State, graph: SocialGraph) -> Tensor:
         if self.trust is None or (len(state.trust_E) == 0 and graph.num_ties == 0):
             return state.trust_E
         if len(state.trust_E) == 0:
-            return state.channels_NK.new_zeros(graph.num_ties)
+            return self.exposure.null_score.detach().new_zeros(graph.num_ties)
         if len(state.trust_E) != graph.num_ties:
             raise InputError(
                 f"The state holds trust in {len(state.trust_E)} ties, the graph has {graph.num_ties}; allowed: the "
@@ -274,7 +336,7 @@ class LSM(nn.Module):
         is_reached_B = self._hears_peers(step.graph, agents)
         if bool(is_reached_B.all()):
             return None
-        for event in step.active_A.tolist() if self.config.use_exposure else ():
+        for event, _ in step.active if self.config.use_exposure else ():
             is_reached_B = is_reached_B | (step.timeline.exposure_VN[event, agents] > 0)
         if self.config.use_episodes:
             is_reached_B = is_reached_B | (block.episodes.salience_NM > self.config.salience_threshold).any(1)
@@ -284,17 +346,19 @@ class LSM(nn.Module):
         self, block: State, step: "_Step", agents: slice | Tensor, in_ties: InTies, trust_E: Tensor
     ) -> tuple[State, Perception]:
         """The next state of a block of agents, given by slice or number, and what the timestep did to them."""
+        block = self._widened(block)
         mind_BC = torch.cat([block.channels_NK, block.latent_NU], 1)
         heard = self.exposure(
             step.timeline,
             step.timestep,
             step.events,
-            step.active_A,
+            step.active,
             agents,
             block.identity_NZ,
             block.channels_NK,
             block.topic_P,
         )
+        strength_BM = self.episodic.strength(block.episodes, step.timestep)
         message_BF = self.social(
             step.graph,
             in_ties,
@@ -302,41 +366,32 @@ class LSM(nn.Module):
             torch.cat([block.identity_NZ, mind_BC], 1),
             trust_E[in_ties.place] if self.trust is not None else None,
         )
-        recalled_BF, recall_B = self.episodic.recall(block.episodes, step.timestep, step.begun, step.events[1], mind_BC)
+        recalled_BF, recall_B = self.episodic.recall(block.episodes, strength_BM, step.begun, step.events[1], mind_BC)
         peers_B = self._hears_peers(step.graph, agents).to(heard.exposure_N)
         received_B = 1 - (1 - peers_B) * (1 - heard.exposure_N)
-        messages_BF = torch.cat([heard.message_NF, message_BF, recalled_BF], 1)
-        perception = self.appraisal(
-            torch.cat([mind_BC, messages_BF], 1), received_B, heard.exposure_N > 0, heard.top_event_N
-        )
+        taken_in = _take_in(block, mind_BC, (heard.message_NF, message_BF, recalled_BF))
+        perception = self.appraisal(taken_in.mind_BI, received_B, heard.exposure_N > 0, heard.top_event_N)
         reached_B = torch.ones_like(peers_B)
         if self.config.rests_when_unreached:
             reached_B = 1 - (1 - received_B) * (1 - recall_B)
-        return self._next_block(block, messages_BF, perception, step.timestep, reached_B), perception
+        channels_BK, latent_BU = self.transition(taken_in.all_BI, block.channels_NK, block.latent_NU, reached_B)
+        channels_BK, latent_BU = self._rounded(channels_BK), self._rounded(latent_BU)
+        conviction_B, expression_BX = self.expression(channels_BK, latent_BU)
+        is_kept = not self.config.use_memory
+        after = replace(
+            block,
+            channels_NK=channels_BK,
+            latent_NU=latent_BU,
+            memory_NS=block.memory_NS if is_kept else self.memory(taken_in.messages_BF, block.memory_NS, reached_B),
+            conviction_N=conviction_B,
+            expression_NX=expression_BX,
+            episodes=self.episodic.store(block.episodes, strength_BM, step.timestep, perception),
+        )
+        return self._kept(after), perception
 
     def _hears_peers(self, graph: SocialGraph, agents: slice | Tensor) -> Tensor:
         has_ties_B = graph.has_ties_N[agents]
         return has_ties_B if self.config.use_graph else torch.zeros_like(has_ties_B)
-
-    def _next_block(
-        self, block: State, messages_BF: Tensor, perception: Perception, timestep: int, reached_B: Tensor
-    ) -> State:
-        topic_BP = block.topic_P.expand(block.num_agents, -1)
-        taken_in_BI = torch.cat(
-            [block.identity_NZ, topic_BP, block.memory_NS, block.channels_NK, block.latent_NU, messages_BF], 1
-        )
-        channels_BK, latent_BU = self.transition(taken_in_BI, block.channels_NK, block.latent_NU, reached_B)
-        conviction_B, expression_BX = self.expression(channels_BK, latent_BU)
-        is_kept = not self.config.use_memory
-        return replace(
-            block,
-            channels_NK=channels_BK,
-            latent_NU=latent_BU,
-            memory_NS=block.memory_NS if is_kept else self.memory(messages_BF, block.memory_NS, reached_B),
-            conviction_N=conviction_B,
-            expression_NX=expression_BX,
-            episodes=self.episodic.store(block.episodes, timestep, perception),
-        )
 
     def describe(
         self,
@@ -350,7 +405,8 @@ class LSM(nn.Module):
     ) -> StepRecord:
         """The record of a state; `perception` is None for timestep 0."""
         if perception is None:
-            perception = nothing_perceived(state.num_agents, state.channels_NK)
+            perception = nothing_perceived(state.num_agents, self.exposure.null_score.detach())
+        state = self._widened(state)
         return StepRecord(
             timestep=timestep,
             channels_NK=state.channels_NK,
@@ -398,6 +454,12 @@ class LSM(nn.Module):
 
     def readout_logits(self, state: State, question: Question, *, agents_per_block: int | None = None) -> Tensor:
         """Logits of the question's options, [N, O], for losses."""
-        size = _block_size(agents_per_block, state.num_agents)
+        size = _block_size(agents_per_block, state.num_agents, state.channels_NK.device)
         blocks = zip(state.channels_NK.split(size), state.latent_NU.split(size), strict=True)
-        return torch.cat([self.readout_head(channels_BK, latent_BU, question) for channels_BK, latent_BU in blocks])
+        dtype = self._precision
+        return torch.cat(
+            [
+                self.readout_head(channels_BK.to(dtype), latent_BU.to(dtype), question)
+                for channels_BK, latent_BU in blocks
+            ]
+        )

@@ -54,21 +54,22 @@ class EpisodicMemory(nn.Module):
         return above_NM * torch.exp(-age_NM * (math.log(2) / self.half_life))
 
     def recall(
-        self, episodes: Episodes, timestep: int, begun: list[int], values_VF: Tensor, mind_NC: Tensor
+        self, episodes: Episodes, strength_NM: Tensor, begun: list[int], values_VF: Tensor, mind_NC: Tensor
     ) -> tuple[Tensor, Tensor]:
         """What agents recall, [N, F + 2], and how vivid their most vivid episode is, 0 … 1, [N]; zero without episodes.
 
         Args:
             episodes: memories before the timestep.
-            timestep: the timestep.
+            strength_NM: how much each slot counts, from `strength`.
             begun: events that have begun: only they can be remembered.
             values_VF: content of every event.
             mind_NC: channels and latent before the timestep.
         """
-        recalled_NF = mind_NC.new_zeros(len(mind_NC), self.size)
+        nothing_N = mind_NC.new_zeros(len(mind_NC))
         if not self.is_used:
-            return recalled_NF, mind_NC.new_zeros(len(mind_NC))
-        strength_NM = self.strength(episodes, timestep)
+            return mind_NC.new_zeros(len(mind_NC), self.size), nothing_N
+        content_NF = mind_NC.new_zeros(len(mind_NC), self.size - NUM_TRACES)
+        traces = (nothing_N, nothing_N)
         query_NF = self.query(mind_NC)
         contents = {PEERS: torch.tanh(self.peers_F)} | {event: values_VF[event] for event in begun}
         total_N = mind_NC.new_ones(len(mind_NC))
@@ -78,21 +79,29 @@ class EpisodicMemory(nn.Module):
             pull_N = bounded_score(query_NF, key_F).exp()
             weight_N = pull_N * slot_NM.sum(1)
             appraisal_N = pull_N * (slot_NM * episodes.appraisal_NM).sum(1)
-            share_NF = torch.cat([weight_N[:, None] * value_F, weight_N[:, None], appraisal_N[:, None]], 1)
-            recalled_NF = recalled_NF + share_NF
+            content_NF = content_NF + weight_N[:, None] * value_F
+            traces = (traces[0] + weight_N, traces[1] + appraisal_N)
             total_N = total_N + weight_N
+        recalled_NF = torch.cat([content_NF, torch.stack(traces, 1)], 1)
         return recalled_NF / total_N[:, None], strength_NM.amax(1)
 
-    def store(self, episodes: Episodes, timestep: int, perception: Perception) -> Episodes:
-        """Memories after the timestep: it replaces the slot that counts least, where it counts more itself."""
+    def store(self, episodes: Episodes, strength_NM: Tensor, timestep: int, perception: Perception) -> Episodes:
+        """Memories after the timestep: it replaces the slot that counts least, where it counts more itself.
+
+        Args:
+            episodes: memories before the timestep.
+            strength_NM: how much each slot counts, from `strength`.
+            timestep: the timestep.
+            perception: what the timestep did to the agents.
+        """
         if not self.is_used:
             return episodes
-        strength_NM = self.strength(episodes, timestep).detach()
+        strength_NM = strength_NM.detach()
         weakest_N = strength_NM.argmin(1)
         new_N = torch.relu(perception.salience_N.detach() - self.threshold) / (1 - self.threshold)
         is_kept_N = new_N > strength_NM.gather(1, weakest_N[:, None])[:, 0]
         slots_M = torch.arange(self.num_slots, device=weakest_N.device)
-        is_new_NM = is_kept_N[:, None] & (slots_M == weakest_N[:, None])
+        is_new_NM = slots_M == torch.where(is_kept_N, weakest_N, -1)[:, None]
         event_N = perception.episode_event_N.to(torch.int32)
         return Episodes(
             event_NM=torch.where(is_new_NM, event_N[:, None], episodes.event_NM),

@@ -76,6 +76,12 @@ class State:
         """The same state on another device."""
         return _map(self, lambda tensor: tensor.to(device))
 
+    def kept_as(self, dtype: torch.dtype) -> "State":
+        """The same state with its numbers in another precision; topic and trust stay as they are."""
+        return _map(
+            self, lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor, keep=("topic_P", "trust_E")
+        )
+
     def select(self, index_N: Tensor | slice) -> "State":
         """The state of some agents, without trust: ties belong to the whole."""
         part = _map(self, lambda tensor: tensor[index_N], keep=_shared(self))

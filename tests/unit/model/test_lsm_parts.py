@@ -49,7 +49,9 @@ def store_all(saliences):
     memory = EpisodicMemory(CONFIG)
     episodes = no_episodes(1, 2, torch.zeros(1))
     for timestep, salience in enumerate(saliences, start=1):
-        episodes = memory.store(episodes, timestep, perceive(salience, event=timestep))
+        episodes = memory.store(
+            episodes, memory.strength(episodes, timestep), timestep, perceive(salience, event=timestep)
+        )
     return episodes
 
 
@@ -71,8 +73,9 @@ def test_an_old_episode_gives_way_because_it_fades_to_half_in_a_half_life():
 
 
 def test_recall_of_an_empty_memory_is_exactly_nothing():
-    recalled_NF, vividness_N = EpisodicMemory(CONFIG).recall(
-        no_episodes(3, 2, torch.zeros(1)), 1, [0], torch.randn(1, CONFIG.message_dim), torch.randn(3, 44)
+    memory, episodes = EpisodicMemory(CONFIG), no_episodes(3, 2, torch.zeros(1))
+    recalled_NF, vividness_N = memory.recall(
+        episodes, memory.strength(episodes, 1), [0], torch.randn(1, CONFIG.message_dim), torch.randn(3, 44)
     )
     assert not recalled_NF.any()
     assert not vividness_N.any()
@@ -81,8 +84,12 @@ def test_recall_of_an_empty_memory_is_exactly_nothing():
 def test_salience_of_a_kept_episode_carries_gradient_into_recall():
     memory = EpisodicMemory(CONFIG)
     salience_N = torch.tensor([0.7], requires_grad=True)
-    episodes = memory.store(no_episodes(1, 2, salience_N), 1, replace(perceive(0.0), salience_N=salience_N))
-    recalled_NF, _ = memory.recall(episodes, 2, [0], torch.ones(1, CONFIG.message_dim), torch.ones(1, 44))
+    nothing = no_episodes(1, 2, salience_N)
+    felt = replace(perceive(0.0), salience_N=salience_N)
+    episodes = memory.store(nothing, memory.strength(nothing, 1), 1, felt)
+    recalled_NF, _ = memory.recall(
+        episodes, memory.strength(episodes, 2), [0], torch.ones(1, CONFIG.message_dim), torch.ones(1, 44)
+    )
     recalled_NF.sum().backward()
     assert salience_N.grad.abs() > 0
 

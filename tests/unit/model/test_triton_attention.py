@@ -22,8 +22,24 @@ from model.kernels import reference_attention, triton_attention
 from model.kernels.social_attention import sort_by_source
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
-for counts, heads, width in [([3, 0, 40, 1, 7], 4, 16), ([0, 0], 2, 8), ([5], 1, 3), ([1, 90, 2, 33], 3, 5)]:
+def own(agents):
+    return lambda src: torch.arange(len(src)) % agents
+
+
+problems = {
+    "several pieces": ([3, 0, 40, 1, 7], 4, 16, None),
+    "no ties": ([0, 0], 2, 8, None),
+    "a single agent that hears itself": ([5], 1, 3, torch.zeros_like),
+    "a single agent without ties": ([0], 2, 4, None),
+    "odd widths": ([1, 90, 2, 33], 3, 5, None),
+    "one listener hears everybody": ([0, 0, 200, 0], 2, 8, own(4)),
+    "everybody hears one": ([33] * 4, 2, 8, torch.zeros_like),
+    "everybody hears only itself": ([1] * 6, 2, 8, own(6)),
+    "one tie many times": ([0, 65, 0], 2, 8, lambda src: torch.full_like(src, 2)),
+}
+for name, (counts, heads, width, speakers) in problems.items():
     floats, ties = make_problem(torch.tensor(counts), heads, width)
+    ties = ties if speakers is None else (ties[0], speakers(ties[1]), ties[2])
     floats, ties = [value.to(device) for value in floats], [value.to(device) for value in ties]
     exact = [value.double() for value in floats]
     heard, denominator = triton_attention.hear(*floats, *ties)

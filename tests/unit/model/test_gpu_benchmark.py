@@ -1,0 +1,37 @@
+"""The benchmark for graphics processors: what it runs, on any device, and the bytes that it states."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks import gpu
+from benchmarks.societies import CONFIG
+
+
+@pytest.mark.parametrize("changes", [{}, gpu.LARGEST])
+def test_what_is_measured_runs_and_its_bytes_are_as_counted(changes):
+    config = replace(CONFIG, expression_storage="bfloat16", **changes)
+    town = gpu.make_town(1_000, config, "cpu")
+    with torch.no_grad():
+        town.timestep()
+        town.attention()
+    size = 2 if changes else 4
+    static = size * (config.identity_dim + 5) + 2
+    dynamic = size * (config.num_channels + config.latent_dim + config.memory_dim + 1 + config.expression_dim)
+    dynamic += config.num_episode_slots * (4 + 4 + 2 * size)
+    ties = gpu.TIES_PER_AGENT * (4 + 1 + 4 + 4) + 8 + 1
+    assert gpu.bytes_of(town) == 1_000 * (static + 2 * dynamic + ties) + 8
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device")
+def test_without_a_device_nothing_is_measured(capsys):
+    assert gpu.main([]) == 2
+    assert "nothing was measured" in capsys.readouterr().err
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics processor")
+def test_a_device_is_measured(capsys):
+    assert gpu.main(["100000", "--largest", "--tf32"]) == 0
+    assert "TB/s on this device" in capsys.readouterr().out
