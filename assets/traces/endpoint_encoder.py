@@ -22,11 +22,12 @@ from openai.types import CreateEmbeddingResponse
 from assets.traces.completions import Answer, Request, Usage
 from assets.traces.ledger import Attempt, Busy, Ledger, LedgerFull, NoRoom, TooDear
 from assets.traces.prices import find_price
-from assets.traces.retrying import MOST_ATTEMPTS, read_trouble, waiting_seconds
+from assets.traces.retrying import MOST_ATTEMPTS, Trouble, read_trouble, waiting_seconds
 
 TEXTS_PER_REQUEST = 256
 BUSY_SECONDS = 0.2
 """Pause before looking again for a text that another process is buying."""
+UNREADABLE = Trouble("the reply cannot be read", is_retried=True, is_unconfirmed=True)
 UNUSABLE = "the vectors are not one per text, of one length and with a direction"
 
 
@@ -105,7 +106,11 @@ class EndpointEncoder:
     def _claim(
         self, ledger: Ledger, waiting: Sequence[Request], found: dict[str, np.ndarray]
     ) -> tuple[list[tuple[Request, Attempt]], list[Request]]:
-        """What is now ours to send, and what another process is buying; vectors that are known go to `found`."""
+        """What is now ours to send, and what must wait; vectors that are known go to `found`.
+
+        What must wait is being bought by another process, or fits into the budget only if requests under way cost less
+        than was set aside for them.
+        """
         claims = ledger.commit(
             *(ledger.claim(request, self.name, self._most_usd(request), self.budget_usd) for request in waiting)
         )
@@ -114,7 +119,7 @@ class EndpointEncoder:
         for request, claim in pairs:
             if isinstance(claim, Answer) and claim.content is not None:
                 found[request.custom_id] = np.frombuffer(base64.b64decode(claim.content), dtype="<f4")
-            elif isinstance(claim, TooDear | NoRoom):
+            elif isinstance(claim, NoRoom) or (isinstance(claim, TooDear) and claim.is_final):
                 ledger.commit(*(ledger.fail(attempt.attempt_id, "not sent") for _, attempt in attempts))
                 if isinstance(claim, NoRoom):
                     raise LedgerFull(claim.message)
@@ -124,7 +129,7 @@ class EndpointEncoder:
                     f"have cost {claim.unconfirmed_usd:.4f} USD. Raise POPULACE_TEACHER_BUDGET_USD, or unset "
                     "POPULACE_EMBEDDING_MODEL for the local encoder."
                 )
-        return attempts, [request for request, claim in pairs if isinstance(claim, Busy)]
+        return attempts, [request for request, claim in pairs if isinstance(claim, Busy | TooDear)]
 
     def _send(
         self,
@@ -138,8 +143,9 @@ class EndpointEncoder:
         began = time.monotonic()
         try:
             reply = self.client.embeddings.create(model=self.model, input=texts)
-        except openai.APIError as error:
-            trouble = read_trouble(error, self.client.api_key)
+        except (openai.APIError, ValueError, TypeError, AttributeError) as error:
+            known = isinstance(error, openai.APIError)
+            trouble = read_trouble(error, self.client.api_key) if known else UNREADABLE
             ledger.commit(
                 *(
                     ledger.fail(attempt.attempt_id, trouble.reason, is_unconfirmed=trouble.is_unconfirmed)

@@ -15,10 +15,11 @@ import numpy as np
 import openai
 import pytest
 
+from assets.traces.completions import Usage
 from assets.traces.embedded_teacher.app import create_app
 from assets.traces.embedded_teacher.response_models import ResponseModels
 from assets.traces.encoders import LocalEncoder, open_encoder
-from assets.traces.endpoint_encoder import EncoderError, EncodingFailed, EndpointEncoder
+from assets.traces.endpoint_encoder import EncoderError, EncodingFailed, EndpointEncoder, embedding_requests
 from assets.traces.estimates import estimate_embeddings, known_requests, ledger_state
 from assets.traces.ledger import Ledger
 from assets.traces.text_encoder import TEXT_ENCODER, encode_texts
@@ -184,6 +185,39 @@ def test_what_passes_is_tried_again_and_every_attempt_is_noted(tmp_path: Path) -
     assert sorted(endpoint.texts) == ["no", "yes"]
     assert state.spent_usd == pytest.approx(endpoint.num_tokens * USD_PER_TOKEN)
     assert state.failures.is_empty()
+
+
+def test_a_reply_that_is_no_json_is_asked_again_and_may_have_been_paid(tmp_path: Path) -> None:
+    endpoint = Endpoint()
+    replies = [httpx2.Response(200, content=b"<html>busy</html>"), httpx2.Response(200, json=["no", "object"])]
+
+    def broken(request: httpx2.Request) -> httpx2.Response:
+        return replies.pop(0) if replies else endpoint(request)
+
+    assert encoder_of(broken, tmp_path).encode(["yes"]).shape == (1, 5)
+    state = ledger_state(ledger_of(tmp_path))
+    assert state.spent_usd == pytest.approx(7 * USD_PER_TOKEN)
+    assert state.unconfirmed_usd > 0.0
+
+
+def test_what_fits_once_requests_under_way_are_known_waits_for_them(tmp_path: Path) -> None:
+    """A text is set aside for as many tokens as it has bytes, and counts as seven."""
+    endpoint = Endpoint()
+    text = "x" * 490
+    with Ledger(ledger_of(tmp_path)) as other:
+        (request,) = embedding_requests([text + "!"], encoder_of(endpoint, tmp_path).name)
+        (claim,) = other.commit(other.claim(request, "another", 491 * USD_PER_TOKEN, 1.0))
+        waited: list[float] = []
+
+        def wait(seconds: float) -> None:
+            waited.append(seconds)
+            usage = Usage(prompt_tokens=7, cost_usd=7 * USD_PER_TOKEN)
+            other.commit(other.fail(claim.attempt_id, "no", usage=usage))
+
+        encoder = encoder_of(endpoint, tmp_path, budget_usd=600 * USD_PER_TOKEN)
+        encoder.wait = wait
+        assert encoder.encode([text]).shape == (1, 5)
+    assert waited
 
 
 def test_what_does_not_pass_is_listed_with_its_reason(tmp_path: Path) -> None:
