@@ -69,11 +69,12 @@ def print_estimate(settings: Settings, console: Console) -> None:
         f"Prices dated {prices_dated()}, entry {find_price(model).entry!r}.",
         soft_wrap=True,
     )
-    if find_price(model).entry == OTHER:
-        console.print(
-            f"{model} is not in assets/traces/prices.yaml, so the dearest price is assumed. Add a line for it.",
-            soft_wrap=True,
-        )
+    for name in (model, settings.embedding_model):
+        if name is not None and find_price(name).entry == OTHER:
+            console.print(
+                f"{name} is not in assets/traces/prices.yaml, so the dearest price is assumed. Add a line for it.",
+                soft_wrap=True,
+            )
     if not has_population:
         console.print("There is no population yet: numbers of redraws may differ a little.", soft_wrap=True)
 

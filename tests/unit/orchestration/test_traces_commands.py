@@ -46,6 +46,19 @@ def test_a_model_without_a_price_is_named(settings: Settings) -> None:
     assert "a-model-of-mine is not in assets/traces/prices.yaml" in text
 
 
+def test_texts_to_encode_are_counted_and_priced_where_an_endpoint_encodes_them(settings: Settings) -> None:
+    plain = printed(print_estimate, settings)
+    encoded = printed(print_estimate, settings.model_copy(update={"embedding_model": "text-embedding-3-large"}))
+    assert "text encoder" not in plain
+    assert "text encoder text-embedding-3-large@127.0.0.1" in " ".join(encoded.split())
+    (row,) = (line for line in encoded.splitlines() if line.split()[1:2] == ["0"] and len(line.split()) == 4)
+    texts, _, tokens, dollars = (float(cell.replace(",", "")) for cell in row.split())
+    assert texts > 100
+    assert dollars == pytest.approx(0.13e-6 * tokens, abs=5.1e-5)
+    dear = printed(print_estimate, settings.model_copy(update={"embedding_model": "an-encoder-of-mine"}))
+    assert "an-encoder-of-mine is not in assets/traces/prices.yaml" in dear
+
+
 def test_the_ledger_tells_answers_failures_and_money(settings: Settings) -> None:
     with pytest.raises(LedgerError, match="nothing was asked"):
         print_ledger(settings, Console(quiet=True))
