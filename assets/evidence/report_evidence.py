@@ -35,7 +35,8 @@ LIMITS = (
     "Gates against baselines judge a student that knows each agent's first answer. Simulated people are drawn by their "
     "attributes: rows of lsm_simulated tell the accuracy of a simulated individual, and the gates on changes, tails "
     "and 100 timesteps that of simulated shares.",
-    "Effects are differences between two simulations. No figure here validates an effect against an experiment.",
+    "Effects of the run's own scenarios are differences between two simulations, and no experiment checks them. Only "
+    "changes among the behaviour benchmarks are held against published experiments, in other scenarios than these.",
 )
 
 
@@ -148,9 +149,11 @@ def failures_section(query: Query, context: ReportContext) -> Section:
         query, sql_failures.losing_rows(tables), "Every figure that loses to a baseline or misses its target"
     )
     failed = [gate.name for gate in context.student.gates if not gate.has_passed]
+    num_figures = query(sql_failures.standing_counts(tables))["loses_or_falls_short"].sum()
     text = (
-        f"{len(losing.frame)} rows lose to a baseline or fall short of a published figure. Survey figures of one "
-        "question and metric share a row that names the groups; the section on survey calibration has each of them."
+        f"{num_figures:,} figures lose to a baseline or fall short of a published figure, in {len(losing.frame)} rows. "
+        "Survey figures of one question and metric share a row that names the groups; the section on survey "
+        "calibration has each of them."
     )
     if failed:
         text += f" The student failed the gates {', '.join(failed)}."

@@ -108,7 +108,8 @@ from leaderboard group by recorded_run, recipe, teacher, model_version order by 
 QUALITY = """
 with latest as (select max(recorded_at) as recorded_at from data_quality)
 select table_name, suite, count(*) as expectations, count(*) filter (where not has_passed) as failed,
-       string_agg(expectation, ', ' order by position) filter (where not has_passed) as names_of_failed,
+       string_agg(expectation || coalesce(' of ' || data_quality.column, ''), ', ' order by position)
+         filter (where not has_passed) as names_of_failed,
        max(num_rows) as rows_checked, (select count(distinct recorded_run) from data_quality) as runs_on_record
 from data_quality join latest using (recorded_at) group by table_name, suite order by failed desc, table_name, suite
 """.strip()

@@ -30,7 +30,7 @@ def summary_section(query: Query, context: ReportContext) -> Section:
             table_block(
                 query,
                 sql_failures.standing_counts(evidence),
-                "How the evidence stands; the section on failures has every row",
+                "How the evidence stands; the section on failures names every figure that loses",
             )
         )
     if context.has("outcomes", "scenarios"):
@@ -126,6 +126,17 @@ def interventions_section(query: Query, context: ReportContext) -> Section:
     """How final shares answer to the fields of events."""
     blocks: list[Block] = []
     if context.has("intervention_surface"):
+        blocks.append(
+            TextBlock(
+                "A derivative is the change of a share, as a fraction of people, per unit of the field, near the value "
+                "in the file; fields of time are in timesteps. Those of reach and timing tell the sign and not the "
+                "size: they are the slope at the first touch of an exposure that then saturates, and can "
+                "exceed what the whole event changes a hundredfold. The slope of tried values, a line through the "
+                "values that the scenario's file lists, is what simulations with other values gave. The surface is "
+                "simulated with at most 1,000 agents, so its final shares differ from those of the summary by that "
+                "sample."
+            )
+        )
         blocks.append(
             table_block(
                 query,

@@ -70,6 +70,15 @@ where ours.model in ('lsm', 'lsm_registered') group by ours.group, ours.metric, 
 """.strip()
 """Students fitted to recorded answers against their rivals; an unseen question's own marginal is a bound."""
 
+CLUSTER_STANDING = """
+select ours.metric, ours.value as ours,
+       case when ours.value is null or theirs.value is null then 'not computed'
+            when ours.value < theirs.value then 'loses to persistence' else 'beats persistence' end as verdict
+from teacher_agreement ours join teacher_agreement theirs using (metric, slice)
+where ours.metric like 'cluster_%' and ours.model = 'lsm_simulated' and theirs.model = 'persistence'
+""".strip()
+"""The simulated student's reasoning clusters against those of the teacher's first answers."""
+
 
 def losing_rows(tables: tuple[str, ...]) -> str:
     """Every figure in which the student loses to a baseline or a published figure is missed.
@@ -83,11 +92,8 @@ def losing_rows(tables: tuple[str, ...]) -> str:
             f"from ({standing('teacher_agreement', 'true')}) where verdict like 'loses to%'"
         )
         parts.append(
-            "select 'reasoning clusters' as part, ours.metric as figure, ours.value as ours,\n"
-            "       'loses to persistence' as verdict\n"
-            "from teacher_agreement ours join teacher_agreement theirs using (metric, slice)\n"
-            "where ours.metric like 'cluster_%' and ours.model = 'lsm_simulated' and theirs.model = 'persistence'\n"
-            "  and ours.value < theirs.value"
+            "select 'reasoning clusters' as part, metric as figure, ours, verdict\n"
+            f"from ({CLUSTER_STANDING}) where verdict like 'loses to%'"
         )
     if "survey_calibration" in tables:
         parts.append(
@@ -161,6 +167,8 @@ def losing_rows(tables: tuple[str, ...]) -> str:
 def standing_counts(tables: tuple[str, ...]) -> str:
     """How many figures of each kind of evidence are good, level, lost or missing."""
     parts = []
+    if "teacher_agreement" in tables:
+        parts.append(f"select 'reasoning clusters' as evidence, verdict from ({CLUSTER_STANDING})")
     for table, where in (("teacher_agreement", "true"), ("survey_calibration", SHARES)):
         if table in tables:
             parts.append(

@@ -66,10 +66,18 @@ from reasoning_profiles where replicate = 0 order by scenario_id, cluster
 """.strip()
 
 GRADIENTS = """
-select scenario_id as scenario, question_id as question, parameter, outcome as option, avg(value) as value_in_file,
-       avg(share) as final_share, avg(derivative) as derivative, count(*) as replicates
-from intervention_surface where kind = 'gradient'
-group by all order by abs(avg(derivative)) desc, scenario, question, parameter, option limit 30
+with grid as (
+  select scenario_id, question_id, parameter, outcome, regr_slope(share, value) as slope
+  from intervention_surface where kind = 'grid' group by all having count(distinct value) > 1
+)
+select scenario_id as scenario, question_id as question, parameter, outcome as option,
+       avg(surface.value) as value_in_file, avg(share) as final_share, avg(derivative) as derivative,
+       max(grid.slope) as slope_of_tried_values,
+       case when parameter like '%.reach' or parameter like '%.at' then 'sign only' else 'sign and size' end as tells,
+       count(*) as replicates
+from intervention_surface surface left join grid using (scenario_id, question_id, parameter, outcome)
+where kind = 'gradient'
+group by all order by tells, abs(avg(derivative)) desc, scenario, question, parameter, option limit 60
 """.strip()
 
 AXES_OF_INTERVENTIONS = """
@@ -101,7 +109,7 @@ def profile_channels(scenario_id: str, channels: tuple[str, ...]) -> str:
     """Mean channels of each reasoning profile of a scenario, first replicate."""
     names = ", ".join(quoted(name.replace("_", " ")) for name in channels)
     return f"""
-select 'profile ' || cluster || ' (' || round(100 * share) || ' %)' as profile,
+select 'profile ' || cluster || ' (' || round(100 * share, 1) || ' %)' as profile,
        unnest([{names}]) as channel, unnest(channel_centroid) as value
 from reasoning_profiles where scenario_id = {quoted(scenario_id)} and replicate = 0 order by cluster
 """.strip()

@@ -2,7 +2,8 @@
 
 - *Reach* is a fraction of agents and has no derivative for one drawn audience. Its gradient is the straight-through
   one: every agent that the event could reach, drawn or not, counts as a little more exposed. It is exact where an
-  agent's answer is linear in its exposure, and off in size, rarely in sign, where attention to the event saturates.
+  agent's answer is linear in its exposure. Attention saturates, e·x / (1 + e·x) of exposure e, so that the slope of an
+  agent not reached is x where being reached is worth x / (1 + x): the size can be off by hundreds, the sign rarely is.
 - *Timing* is the soft schedule's: an event delayed by a fraction of a timestep is active by that fraction less at its
   first timestep and more after its last. The derivative is that of coming later.
 - *Framing* is an intensity, 1 as written and 0 for the content alone: the embedding moves along what the framing added.

@@ -140,6 +140,25 @@ def test_data_docs_load_nothing_from_the_network(agents, tmp_path):
             r"(?:href|src)=[\"'](?!https?:|data:|mailto:|javascript:|#)([^\"'#?]+)", page.read_text("utf-8")
         )
         assert [link for link in local if not (page.parent / link).exists()] == []
+    for page in pages:
+        assert page == index or 'index.html">All results' in page.read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_the_index_of_data_docs_lists_every_result_with_its_status_and_needs_no_script(agents, traces, tmp_path):
+    broken = agents.with_columns(age=pl.lit(7, pl.Int32))
+    results = check_tables({"agents": broken, "reasoning_traces": traces}, tmp_path)
+
+    text = (tmp_path / "index.html").read_text("utf-8")
+    rows = re.findall(r'<tr><td>(\w+)</td><td><a href="([^"]+)">([a-z_]+)</a>', text)
+    failed = {result.suite for result in results if not result.has_passed}
+    assert {(suite, status) for status, _, suite in rows} == {
+        (result.suite, "Failed" if result.suite in failed else "Succeeded") for result in results
+    }
+    assert rows[0][0] == "Failed"
+    assert rows[-1][0] == "Succeeded"
+    assert {tmp_path / address for _, address, _ in rows} == set((tmp_path / "validations").rglob("*.html"))
+    assert "<script" not in text
 
 
 @pytest.mark.slow

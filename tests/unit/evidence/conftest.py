@@ -300,7 +300,7 @@ def make_small_tables() -> dict[str, pl.DataFrame]:
         partition
         | {
             "kind": kind,
-            "parameter": "events.speech.credibility",
+            "parameter": f"events.speech.{field}",
             "value": value,
             "question_id": "support",
             "outcome": option,
@@ -309,7 +309,11 @@ def make_small_tables() -> dict[str, pl.DataFrame]:
             "difference": 0.2 * (value - 0.5),
         }
         for option in OPTIONS
-        for kind, values in (("grid", (0.2, 0.5, 0.8)), ("gradient", (0.5,)))
+        for field, kind, values in (
+            ("credibility", "grid", (0.2, 0.5, 0.8)),
+            ("credibility", "gradient", (0.5,)),
+            ("exposure.reach", "gradient", (0.5,)),
+        )
         for value in values
     ]
     statistics = [

@@ -2,6 +2,7 @@ import dataclasses
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -63,6 +64,35 @@ def test_losing_rows_are_called_losing(html, ask):
     missed = ask("select count(*) as n from benchmark_scores where verdict = 'falls short'")["n"][0]
     assert sum(verdict.startswith("falls short") for verdict in verdicts) == missed
     assert "failed the gates log loss" in html
+
+
+def test_counts_of_the_summary_are_the_rows_of_the_failures(html):
+    figures = {figure["caption"]: figure for figure in read_figures(html)}
+    counts, failures = (
+        pl.DataFrame(found["rows"], schema=found["columns"], orient="row", infer_schema_length=None)
+        for found in (
+            figures["How the evidence stands; the section on failures names every figure that loses"],
+            figures["Every figure that loses to a baseline or misses its target"],
+        )
+    )
+    groups = failures["verdict"].str.extract(r"in (\d+) groups").cast(pl.Int64).fill_null(1)
+    assert counts["loses_or_falls_short"].sum() == groups.sum()
+    assert groups.sum() > len(failures), "survey figures share rows"
+    assert f"{groups.sum():,} figures lose to a baseline" in html
+
+
+def test_a_derivative_by_reach_stands_beside_what_tried_values_gave(html, ask):
+    figures = {figure["caption"]: figure for figure in read_figures(html)}
+    found = figures["Derivatives of final shares with respect to fields of events, by one reverse pass"]
+    table = pl.DataFrame(found["rows"], schema=found["columns"], orient="row", infer_schema_length=None)
+    assert table["tells"].n_unique() == 2
+    assert table.filter(pl.col("parameter").str.ends_with(".reach") != (pl.col("tells") == "sign only")).is_empty()
+    assert table["slope_of_tried_values"].is_not_null().any()
+    tried = ask("select parameter, value, share, outcome from intervention_surface where kind = 'grid'")
+    for row in table.filter(pl.col("slope_of_tried_values").is_not_null()).iter_rows(named=True):
+        line = tried.filter((pl.col("parameter") == row["parameter"]) & (pl.col("outcome") == row["option"]))
+        slope, _ = np.polyfit(line["value"], line["share"], 1)
+        assert row["slope_of_tried_values"] == pytest.approx(slope)
 
 
 def test_the_verdict_names_the_baseline_that_is_better(evidence_tables, html):
