@@ -15,9 +15,10 @@ from typing import Any
 import torch
 
 from benchmarks.societies import CONFIG, one_question, random_attributes, random_graph, two_events
+from model.lsm.blocks import AGENTS_PER_BLOCK_ON_DEVICE
 from model.lsm.config import LSMConfig
 from model.lsm.inputs import SocialGraph, Timeline
-from model.lsm.lsm import AGENTS_PER_BLOCK_ON_DEVICE, LSM
+from model.lsm.lsm import LSM
 from model.lsm.state import Joined, State
 
 TIES_PER_AGENT, REPEATS = 20, 10

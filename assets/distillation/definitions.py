@@ -14,9 +14,8 @@ from assets.distillation.distil import Distilled, distil
 from assets.distillation.gates import as_record
 from assets.distillation.held_out import with_model_version
 from assets.distillation.recorded_readout import Registered, score_recorded_readout
-from assets.distillation.recorded_split import read_recorded
 from assets.distillation.registry import RegisteredStudent, register_student, training_run
-from assets.distillation.static_traces import StaticTraces, attribute_codes, static_traces
+from assets.distillation.static_traces import StaticTraces, static_traces
 from assets.distillation.training_set import TrainingSet, build_training_set
 from assets.distillation.unseen_scenarios import score_unseen_scenarios
 from assets.students import load_student
@@ -282,11 +281,10 @@ def recorded_readout(
     """Fits students to recorded answers and asks the registered one too; no rows where none are at hand."""
     recipe = platform.recipe
     record = platform.records.read("student_model")
-    recorded = read_recorded(recorded_answers, recorded_questions, 1, recipe.seed)
-    registered = None
-    if recorded is not None and recorded.teacher_model == record.get("recorded_teacher"):
+    registered, mixed_in = None, record.get("recorded_teacher")
+    if mixed_in is not None:
         student = load_student(registry.resolve_uri(platform.settings), int(record["version"]), texts=scenarios)
-        registered = Registered(student.model, attribute_codes(recorded, survey_respondents))
+        registered = Registered(student.model, mixed_in, survey_respondents)
     table = score_recorded_readout(
         recorded_answers,
         recorded_questions,

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
 
 from assets.distillation.readout_baselines import nearest_people, nearest_question, regressions, shares_of
 from assets.distillation.readout_training import MISSING, predict_answers, train_readout
 from assets.distillation.recorded_split import Recorded, read_recorded
+from assets.distillation.static_traces import attribute_codes
 from model.lsm.lsm import LSM
 from validation.contracts import CONTRACTS
 from validation.intervals import bootstrap_interval
@@ -48,10 +48,11 @@ Predicted = dict[int, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Registered:
-    """The registered student and the attribute codes of every person of the recorded answers, int64 [P, A]."""
+    """The registered student, the LLM whose answers its training mixed in, and the people behind the personas."""
 
     model: LSM
-    codes_PA: Tensor
+    teacher_model: str
+    survey_respondents: pl.DataFrame
 
 
 def score_recorded_readout(
@@ -73,8 +74,7 @@ def score_recorded_readout(
         num_splits: students, each with other unseen questions, 1 or more.
         seed: fixes splits, weights and resamples.
         progress: told what is being done.
-        registered: the registered student and the attributes of every person as it reads them; None where its training
-            mixed in no recorded answers.
+        registered: the registered student; None where its training mixed in no recorded answers.
     """
     empty = pl.DataFrame(schema=CONTRACTS["recorded_readout"].polars_schema())
     recorded = read_recorded(recorded_answers, recorded_questions, num_splits, seed)
@@ -86,7 +86,9 @@ def score_recorded_readout(
         progress(f"readout on recorded answers: student {number + 1} of {len(recorded.unseen_of)}")
         students.append(_train_and_predict(recorded, unseen, epochs, seed + number))
     progress("readout on recorded answers: baselines")
-    others = {**_baselines(recorded), **(_of_registered(recorded, registered) if registered else {})}
+    others = dict(_baselines(recorded))
+    if registered is not None and registered.teacher_model == recorded.teacher_model:
+        others |= _of_registered(recorded, registered)
     rows = _score(recorded, students, others, seed)
     facts = {"teacher_model": recorded.teacher_model, "num_splits": len(recorded.unseen_of)}
     table = pl.DataFrame([facts | row for row in rows], schema=empty.schema)
@@ -127,8 +129,9 @@ def _baselines(recorded: Recorded) -> Mapping[str, Predicted]:
 
 def _of_registered(recorded: Recorded, registered: Registered) -> Mapping[str, Predicted]:
     """Predictions for all people by the registered student, and by regressions on the attributes that it reads."""
-    predicted = predict_answers(registered.model, registered.codes_PA, recorded.answers.questions)
-    levels = zip(registered.codes_PA.unbind(1), registered.model.config.attribute_levels, strict=True)
+    codes_PA = attribute_codes(recorded, registered.survey_respondents)
+    predicted = predict_answers(registered.model, codes_PA, recorded.answers.questions)
+    levels = zip(codes_PA.unbind(1), registered.model.config.attribute_levels, strict=True)
     held_PF = torch.cat([torch.nn.functional.one_hot(code_P + 1, size + 1) for code_P, size in levels], 1).numpy()
     informative = held_PF[:, (held_PF.min(axis=0) < held_PF.max(axis=0))]
     num_options = [question.num_options for question in recorded.answers.questions]

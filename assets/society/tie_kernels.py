@@ -73,6 +73,16 @@ def _slot(table, key):
 
 
 @njit(cache=True, nogil=True)
+def _is_new(table, key):
+    """Whether a pair was not there before; it is afterwards."""
+    slot = _slot(table, key)
+    is_new = table[slot] == EMPTY
+    if is_new:
+        table[slot] = key
+    return is_new
+
+
+@njit(cache=True, nogil=True)
 def _key(first, second):
     low, high = min(first, second), max(first, second)
     return (np.uint64(low) << np.uint64(32)) | np.uint64(high)
@@ -187,10 +197,7 @@ def choose(
                 if sum_of_odds == 0.0:
                     continue
                 first, second = order_N[ego], order_N[_taken(state, odds_K, place_K)]
-                key = _key(first, second)
-                slot = _slot(table, key)
-                if table[slot] == EMPTY:
-                    table[slot] = key
+                if _is_new(table, _key(first, second)):
                     low_P[num_pairs], high_P[num_pairs] = min(first, second), max(first, second)
                     num_pairs += 1
                     break
@@ -252,10 +259,7 @@ def close(
                 if sum_of_odds == 0.0:
                     continue
                 alter = _taken(state, odds_K, alter_K)
-                key = _key(ego, alter)
-                slot = _slot(table, key)
-                if table[slot] == EMPTY:
-                    table[slot] = key
+                if _is_new(table, _key(ego, alter)):
                     low_P[num_pairs], high_P[num_pairs] = min(ego, alter), max(ego, alter)
                     num_pairs += 1
                     break
@@ -315,10 +319,7 @@ def choose_across(
                 continue
             alter = _taken(state, odds_K, alter_K)
             own, other = (ego, alter) if number % 2 == 0 else (alter, ego)
-            key = (np.uint64(own) << np.uint64(32)) | np.uint64(other)
-            slot = _slot(table, key)
-            if table[slot] == EMPTY:
-                table[slot] = key
+            if _is_new(table, (np.uint64(own) << np.uint64(32)) | np.uint64(other)):
                 own_P[num_pairs], other_P[num_pairs] = own, other
                 num_pairs += 1
                 break

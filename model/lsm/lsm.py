@@ -5,11 +5,12 @@ S speakers, B agents of a block, R agents of a block whom anything reaches.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from model.lsm.blocks import Step, block_size, take_in, without_constants
 from model.lsm.config import LSMConfig
 from model.lsm.dense import GatedMemory
 from model.lsm.exposure import Exposure
@@ -22,65 +23,6 @@ from model.lsm.social import SocialAttention
 from model.lsm.state import Joined, Perception, State, nothing_perceived, place_rows
 from model.lsm.transition import Expression, Transition
 from model.lsm.trust import Trust
-
-AGENTS_PER_BLOCK = 16_384
-"""Agents computed together where nobody says otherwise and no gradient is kept: their numbers stay in the caches."""
-AGENTS_PER_BLOCK_ON_DEVICE = 1_048_576
-"""The same on a graphics processor, where starting the operations of a block costs some milliseconds."""
-
-
-def _block_size(agents_per_block: int | None, num_agents: int, device: torch.device) -> int:
-    by_default = AGENTS_PER_BLOCK if device.type == "cpu" else AGENTS_PER_BLOCK_ON_DEVICE
-    whole = num_agents if torch.is_grad_enabled() else by_default
-    return max(1, min(agents_per_block or whole, num_agents))
-
-
-def _without_constants(block: State) -> State:
-    """A block of agents without what no timestep changes, and without trust: none of it need be copied."""
-    return replace(
-        block, identity_NZ=block.identity_NZ[:, :0], leaning_NA=block.leaning_NA[:, :0], trust_E=block.trust_E[:0]
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Step:
-    """What all blocks of a timestep have in common: numbers that the host must know are asked for here, once."""
-
-    timeline: Timeline
-    timestep: int
-    events: tuple[Tensor, Tensor]
-    active: list[tuple[int, int]]
-    begun: list[int]
-    graph: SocialGraph
-    expression_SX: Tensor
-    stored_SX: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class _TakenIn:
-    """What the layers of a timestep read: the messages, those with channels and latent, and all of it."""
-
-    messages_BF: Tensor
-    mind_BI: Tensor
-    all_BI: Tensor
-
-
-def _rows_of_topic(block: State) -> Tensor:
-    """The topic of every agent, [B, P], in memory of its own: columns of one row are put together slowly."""
-    return block.topic_P.expand(block.num_agents, -1).contiguous()
-
-
-def _take_in(block: State, mind_BC: Tensor, messages: tuple[Tensor, ...]) -> _TakenIn:
-    """Puts the inputs of the layers together; without gradient once, the shorter ones being columns of the longest."""
-    context = (block.identity_NZ, _rows_of_topic(block), block.memory_NS)
-    if torch.is_grad_enabled():
-        messages_BF = torch.cat(messages, 1)
-        mind_BI = torch.cat([mind_BC, messages_BF], 1)
-        all_BI = torch.cat([*context, block.channels_NK, block.latent_NU, messages_BF], 1)
-        return _TakenIn(messages_BF, mind_BI, all_BI)
-    all_BI = torch.cat([*context, mind_BC, *messages], 1)
-    num_context = sum(part.shape[1] for part in context)
-    return _TakenIn(all_BI[:, num_context + mind_BC.shape[1] :], all_BI[:, num_context:], all_BI)
 
 
 class LSM(nn.Module):
@@ -273,7 +215,7 @@ class LSM(nn.Module):
             raise InputError(
                 f"{len(expression_SX)} speakers are heard; allowed: {graph.num_speakers}, as the graph says."
             )
-        step = _Step(
+        step = Step(
             timeline=timeline,
             timestep=timestep,
             events=self.exposure.describe_events(timeline),
@@ -284,7 +226,7 @@ class LSM(nn.Module):
             stored_SX=self.social.stored(expression_SX),
         )
         trust_E = self._trust_before(state, graph)
-        size = _block_size(agents_per_block, num_agents, state.channels_NK.device)
+        size = block_size(agents_per_block, num_agents, state.channels_NK.device)
         states, perceptions = Joined[State](num_agents), Joined[Perception](num_agents)
         trusts: list[Tensor] = []
         for first in range(0, num_agents, size) if num_agents else (0,):
@@ -304,7 +246,7 @@ class LSM(nn.Module):
                 own_BX = block.expression_NX if rows_R is None else block.expression_NX[rows_R]
                 heard_SX, own_BX = expression_SX.to(trust_E), own_BX.to(trust_E)
                 trusts.append(self.trust(trust_E[in_ties.place], in_ties, own_BX, heard_SX))
-            states.add(agents, _without_constants(after))
+            states.add(agents, without_constants(after))
             perceptions.add(agents, perception)
         after = replace(
             states.result(),
@@ -326,7 +268,7 @@ class LSM(nn.Module):
             )
         return state.trust_E
 
-    def _rows_to_move(self, block: State, step: "_Step", agents: slice) -> Tensor | None:
+    def _rows_to_move(self, block: State, step: Step, agents: slice) -> Tensor | None:
         """Numbers within the block of the agents whom anything reaches; None for everybody.
 
         With gradient everybody is computed, since an audience that does not reach an agent has a derivative there.
@@ -343,7 +285,7 @@ class LSM(nn.Module):
         return None if bool(is_reached_B.all()) else torch.nonzero(is_reached_B)[:, 0]
 
     def _move(
-        self, block: State, step: "_Step", agents: slice | Tensor, in_ties: InTies, trust_E: Tensor
+        self, block: State, step: Step, agents: slice | Tensor, in_ties: InTies, trust_E: Tensor
     ) -> tuple[State, Perception]:
         """The next state of a block of agents, given by slice or number, and what the timestep did to them."""
         block = self._widened(block)
@@ -369,7 +311,7 @@ class LSM(nn.Module):
         recalled_BF, recall_B = self.episodic.recall(block.episodes, strength_BM, step.begun, step.events[1], mind_BC)
         peers_B = self._hears_peers(step.graph, agents).to(heard.exposure_N)
         received_B = 1 - (1 - peers_B) * (1 - heard.exposure_N)
-        taken_in = _take_in(block, mind_BC, (heard.message_NF, message_BF, recalled_BF))
+        taken_in = take_in(block, mind_BC, (heard.message_NF, message_BF, recalled_BF))
         perception = self.appraisal(taken_in.mind_BI, received_B, heard.exposure_N > 0, heard.top_event_N)
         reached_B = torch.ones_like(peers_B)
         if self.config.rests_when_unreached:
@@ -454,7 +396,7 @@ class LSM(nn.Module):
 
     def readout_logits(self, state: State, question: Question, *, agents_per_block: int | None = None) -> Tensor:
         """Logits of the question's options, [N, O], for losses."""
-        size = _block_size(agents_per_block, state.num_agents, state.channels_NK.device)
+        size = block_size(agents_per_block, state.num_agents, state.channels_NK.device)
         blocks = zip(state.channels_NK.split(size), state.latent_NU.split(size), strict=True)
         dtype = self._precision
         return torch.cat(

@@ -168,9 +168,7 @@ def test_one_training_learns_rollouts_and_recorded_answers(
     assert curve[-1] < curve[0]
     assert alone.curves.filter(metric="validation_static").is_empty()
 
-    split = read_recorded(recorded[0], recorded[1], 1, 3)
-    assert split is not None
-    registered = Registered(both.model, attribute_codes(split, recorded[2]))
+    registered = Registered(both.model, traces.teacher_model, recorded[2])
     table = score_recorded_readout(
         recorded[0], recorded[1], epochs=2, num_splits=1, seed=3, progress=lambda _: None, registered=registered
     )
