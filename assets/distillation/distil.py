@@ -20,7 +20,7 @@ from assets.distillation.gates import (
     mean_tvd_by_agent,
     simulation_gates,
 )
-from assets.distillation.held_out import predict_held_out, predict_student
+from assets.distillation.held_out import predict_channels, predict_held_out, predict_student
 from assets.distillation.schedule import TrainingSettings
 from assets.distillation.simulated_shares import draw_panel, mean_predictions, tabulate_shares
 from assets.distillation.static_traces import StaticTraces
@@ -137,7 +137,8 @@ def distil(
         "demographic_regression": predict_demographic_regression(training_set),
         "friedkin_johnsen": predict_friedkin_johnsen(training_set),
     }
-    held_out = predict_held_out(training_set, predictions)
+    channels = {name: predict_channels(trained[name].model, training_set) for name in ("lsm", "lsm_no_graph")}
+    held_out = predict_held_out(training_set, predictions, channels=channels)
     tell("gates: held-out agents, simulated shares, 100 timesteps")
     endurance = measure_endurance(trained["lsm"].model, training_set)
     gates = (*evaluate_gates(held_out, seed), *simulation_gates(panel, training_set, endurance, seed))

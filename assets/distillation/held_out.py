@@ -6,7 +6,7 @@ observed channels and shift their log-odds by the gap between observed and predi
 know what persistence knows. `lsm_unanchored` leaves that shift out. `lsm_simulated` knows attributes, ties and events
 only, as simulations do: its people are drawn, and its prediction for an agent is the mean over draws.
 
-Legend: P panel agents, T timesteps (0 … last), O options.
+Legend: P panel agents, T timesteps (0 … last), O options, K channels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,9 @@ from model.lsm.lsm import LSM
 from validation.contracts import CONTRACTS
 
 SPLIT = "agents"
+
+Channels = dict[str, np.ndarray]
+"""Anchored channels [T, P, K] by scenario id."""
 
 
 def predict_student(model: LSM, training_set: TrainingSet, anchor_weight: float | None = None) -> Predictions:
@@ -47,6 +50,17 @@ def predict_student(model: LSM, training_set: TrainingSet, anchor_weight: float 
     return _by_scenario(stack, training_set, answers)
 
 
+def predict_channels(model: LSM, training_set: TrainingSet) -> Channels:
+    """What the student thinks in the rollout behind `predict_student`: the whole panel's anchored channels, −1 … 1."""
+    stack = stack_panel(training_set)
+    channels_TNK = free_run(model, stack).channels_TNK
+    by_scenario = channels_TNK.unflatten(1, (stack.num_copies, len(stack.attributes_PA))).numpy()
+    return {
+        rollout.scenario_id: by_scenario[: rollout.num_timesteps + 1, number]
+        for number, rollout in enumerate(training_set.rollouts)
+    }
+
+
 def _by_scenario(stack: StackedPanel, training_set: TrainingSet, answers: Sequence[Tensor]) -> Predictions:
     predictions: Predictions = {}
     for asked, answers_TMO in zip(stack.questions, answers, strict=True):
@@ -59,7 +73,11 @@ def _by_scenario(stack: StackedPanel, training_set: TrainingSet, answers: Sequen
 
 
 def predict_held_out(
-    training_set: TrainingSet, predictions: Mapping[str, Predictions], model_version: int = 0
+    training_set: TrainingSet,
+    predictions: Mapping[str, Predictions],
+    model_version: int = 0,
+    *,
+    channels: Mapping[str, Channels] | None = None,
 ) -> pl.DataFrame:
     """The table `held_out_predictions`.
 
@@ -67,6 +85,7 @@ def predict_held_out(
         training_set: the panel and the teacher's answers.
         predictions: answers of the whole panel by name of the model.
         model_version: registered version of the student; 0 as long as it has none (see `with_model_version`).
+        channels: channels of the whole panel by name of the model, for those that have any.
 
     Returns:
         One row per model and held-out answer from timestep 1 on; answers that failed are left out.
@@ -75,12 +94,14 @@ def predict_held_out(
     agent_ids_P = np.array(training_set.agent_ids)
     parts: list[pl.DataFrame] = []
     for name, answers in predictions.items():
+        thought = (channels or {}).get(name)
         for key, _, target in each_question(training_set):
             teacher_THO = target.first_draw_TPO.numpy().astype(np.float64)[1:, held_out_P]
             is_known_TH = ~np.isnan(teacher_THO).any(axis=2)
             step_B, agent_B = np.nonzero(is_known_TH)
             predicted_BO = answers[key][1:, held_out_P][is_known_TH]
             teacher_BO = teacher_THO[is_known_TH]
+            channels_BK = None if thought is None else thought[key[0]][1:, held_out_P][is_known_TH].tolist()
             parts.append(
                 pl.DataFrame(
                     {
@@ -92,6 +113,7 @@ def predict_held_out(
                         "split": [SPLIT] * len(step_B),
                         "option_probabilities": (predicted_BO / predicted_BO.sum(axis=1, keepdims=True)).tolist(),
                         "teacher_probabilities": (teacher_BO / teacher_BO.sum(axis=1, keepdims=True)).tolist(),
+                        "channels": [None] * len(step_B) if channels_BK is None else channels_BK,
                         "model_version": [model_version] * len(step_B),
                     },
                     schema=_schema(),

@@ -5,7 +5,8 @@ held-out agents' rows are then assigned to the nearest centroid twice: by the te
 model's, at the same scenario, agent and timestep. Agreement of the two assignments is the adjusted Rand index, and
 normalised mutual information beside it; both are free of the clusters' names.
 
-    lsm_simulated    the student's channels as simulations run it
+    lsm              the student's channels, begun at the teacher's of timestep 0; lsm_no_graph likewise, without ties
+    lsm_simulated    the student's channels as simulations run it: of the agent it knows attributes and ties alone
     persistence      the teacher's own channels at timestep 0, carried forward
     noise floor      the teacher's redraws against its first draws, over all agents: no student can be asked for more
 
@@ -34,14 +35,15 @@ SCHEMA = CONTRACTS["teacher_agreement"].polars_schema()
 
 
 def cluster_rows(
-    reasoning_traces: pl.DataFrame, trajectories: pl.LazyFrame, held_out_agents: pl.Series, seed: int
+    reasoning_traces: pl.DataFrame, trajectories: pl.LazyFrame, held_out_predictions: pl.DataFrame, seed: int
 ) -> pl.DataFrame:
     """Rows of `teacher_agreement` with the metrics cluster_ari and cluster_nmi in the slice held_out=agents.
 
     Args:
         reasoning_traces: the teacher's answers of its rollouts, with redraws.
         trajectories: the simulated channels of the student, first replicate used.
-        held_out_agents: ids of agents that nothing was fitted on.
+        held_out_predictions: the table of that name: agents that nothing was fitted on, and channels of students that
+            began at the teacher's.
         seed: fixes centroids and resamples.
     """
     from sklearn.cluster import KMeans
@@ -51,7 +53,8 @@ def cluster_rows(
         [*KEYS, "draw"], keep="first", maintain_order=True
     )
     first = channels.filter(pl.col("draw") == 0).select(*KEYS, "channels")
-    is_held_out = pl.col("agent_id").is_in(held_out_agents.unique().implode())
+    of_agents = held_out_predictions.filter(pl.col("split") == "agents")
+    is_held_out = pl.col("agent_id").is_in(of_agents["agent_id"].unique().implode())
     fitted = first.filter(~is_held_out)
     if fitted.height < MIN_ROWS:
         return _missing(f"{fitted.height} fitted answers with channels; {MIN_ROWS} are needed for clusters")
@@ -66,17 +69,24 @@ def cluster_rows(
     judged = first.filter(is_held_out & (pl.col("timestep") > 0))
     start = first.filter(pl.col("timestep") == 0).select("scenario_id", "agent_id", pl.col("channels").alias("theirs"))
     simulated = (
-        trajectories.filter(
-            (pl.col("engine") == "lsm")
-            & (pl.col("replicate") == 0)
-            & pl.col("agent_id").is_in(held_out_agents.unique().implode())
-        )
+        trajectories.filter((pl.col("engine") == "lsm") & (pl.col("replicate") == 0) & is_held_out)
         .select(*KEYS, pl.col("channels").alias("theirs"))
         .unique(list(KEYS), keep="first", maintain_order=True)
         .collect()
     )
     again = channels.filter(pl.col("draw") > 0).select(*KEYS, pl.col("channels").alias("theirs"))
+    known = of_agents.filter(pl.col("channels").is_not_null()).select(
+        "model", *KEYS, pl.col("channels").alias("theirs")
+    )
     pairs = {
+        str(model): judged.join(
+            rows.drop("model").unique(list(KEYS), keep="first", maintain_order=True),
+            on=list(KEYS),
+            how="inner",
+            maintain_order="left",
+        )
+        for (model,), rows in sorted(known.group_by("model"), key=lambda group: str(group[0][0]))
+    } | {
         "lsm_simulated": judged.join(simulated, on=list(KEYS), how="inner", maintain_order="left"),
         "persistence": judged.join(start, on=["scenario_id", "agent_id"], how="inner", maintain_order="left"),
     }

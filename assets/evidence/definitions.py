@@ -45,11 +45,10 @@ def teacher_agreement(
     scenarios: pl.DataFrame,
     trajectories: pl.LazyFrame,
 ) -> dg.Output[pl.DataFrame]:
-    """Scores held-out predictions, and the clusters of the simulated channels of held-out agents."""
+    """Scores held-out predictions, and the clusters of held-out agents' channels."""
     rollouts = reasoning_traces.filter(pl.col("kind") == "rollout")
     scores = agree_with_teacher(held_out_predictions, rollouts, agents, scenarios, platform.recipe.seed)
-    held_out = held_out_predictions.filter(pl.col("split") == "agents")["agent_id"]
-    scores = pl.concat([scores, cluster_rows(rollouts, trajectories, held_out, platform.recipe.seed)])
+    scores = pl.concat([scores, cluster_rows(rollouts, trajectories, held_out_predictions, platform.recipe.seed)])
     overall = scores.filter((pl.col("metric") == "tvd") & (pl.col("slice") == "all")).sort("value", "model")
     values = dict(overall.select("model", "value").iter_rows())
     return dg.Output(

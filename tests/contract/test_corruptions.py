@@ -83,6 +83,7 @@ CORRUPTIONS: tuple[tuple[str, str, Corruption, str], ...] = (
     ("counterfactuals", "a difference beyond one", first_row("difference", 2.0), "column difference: rule in_range"),
     ("outcomes", "an interval that misses its share", first_row("upper", 0.0), "lower ≤ share ≤ upper"),
     ("held_out_predictions", "probabilities beyond one", first_row("option_probabilities", [1.0, 1.0]), "sum to one"),
+    ("held_out_predictions", "a channel out of range", first_row("channels", [3.0] * 12), "channels between -1 and 1"),
 )
 
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from validation.contracts.table import FRACTION, NOT_NEGATIVE, TableContract, column, one_of, sums_to_one
+from validation.contracts.table import FRACTION, NOT_NEGATIVE, TableContract, column, list_within, one_of, sums_to_one
 
 AXIS_PROBES = TableContract(
     name="axis_probes",
@@ -49,10 +49,19 @@ HELD_OUT_PREDICTIONS = TableContract(
         "split": column(pl.String, "what was held out from fitting", one_of(("agents", "scenarios"))),
         "option_probabilities": column(pl.List(pl.Float64), "predicted probability of each option"),
         "teacher_probabilities": column(pl.List(pl.Float64), "the teacher's, first draw"),
+        "channels": column(
+            pl.List(pl.Float32),
+            "anchored channels of the student that knows first answers, with and without ties; null for other models",
+            nullable=True,
+        ),
         "model_version": column(pl.Int64, "registered version of the student", NOT_NEGATIVE),
     },
     key=("model", "scenario_id", "question_id", "agent_id", "timestep"),
-    rules=(sums_to_one("option_probabilities"), sums_to_one("teacher_probabilities")),
+    rules=(
+        sums_to_one("option_probabilities"),
+        sums_to_one("teacher_probabilities"),
+        list_within("channels", -1.0, 1.0),
+    ),
 )
 
 SIMULATED_SHARES = TableContract(

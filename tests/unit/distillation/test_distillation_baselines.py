@@ -14,7 +14,7 @@ from assets.distillation.baselines import (
 )
 from assets.distillation.distil import Distilled
 from assets.distillation.friedkin_johnsen import predict_friedkin_johnsen
-from assets.distillation.held_out import predict_held_out, with_model_version
+from assets.distillation.held_out import predict_channels, predict_held_out, predict_student, with_model_version
 from assets.distillation.training_set import TrainingSet
 from validation.contracts import CONTRACTS
 
@@ -86,6 +86,23 @@ def test_the_table_holds_every_answered_held_out_row_of_every_model(distilled: D
         assert rows.height == 2 * 5 * len(held_out_ids) - num_failed
     assert held_out["model"].n_unique() == 8
     assert held_out["timestep"].min() == 1
+    with_channels = held_out.filter(pl.col("channels").is_not_null())
+    assert set(with_channels["model"]) == {"lsm", "lsm_no_graph"}
+    assert with_channels.height == held_out.filter(pl.col("model").is_in(["lsm", "lsm_no_graph"])).height
+
+
+def test_channels_are_those_that_the_answers_were_read_from(distilled: Distilled) -> None:
+    training_set, model = distilled.training_set, distilled.student.model
+    thought = predict_channels(model, training_set)
+    said = predict_student(model, training_set, anchor_weight=0.0)
+    for (scenario_id, _), answers_TPO in said.items():
+        channels_TPK = thought[scenario_id]
+        assert channels_TPK.shape == (*answers_TPO.shape[:2], model.config.num_channels)
+        assert np.abs(channels_TPK).max() <= 1.0
+    rollout = training_set.rollouts[0]
+    observed_PK = rollout.channels_TPK[0].numpy()
+    is_known = ~np.isnan(observed_PK)
+    np.testing.assert_allclose(thought[rollout.scenario_id][0][is_known], observed_PK[is_known], atol=1e-6)
 
 
 def test_the_version_can_be_set_later(training_set: TrainingSet) -> None:

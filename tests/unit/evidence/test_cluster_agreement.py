@@ -8,7 +8,9 @@ from assets.evidence.cluster_agreement import cluster_rows
 from validation.contracts import CONTRACTS
 
 CENTRES = np.array([[0.8, 0.0, 0.0], [0.0, 0.8, 0.0], [0.0, 0.0, 0.8], [-0.8, -0.8, -0.8]])
-HELD_OUT = pl.Series("agent_id", range(30, 60))
+HELD_OUT = pl.DataFrame({"model": "uniform", "agent_id": range(30, 60), "split": "agents"}).with_columns(
+    scenario_id=pl.lit("reform"), timestep=1, channels=pl.lit(None, dtype=pl.List(pl.Float64))
+)
 
 
 def channels(agent: np.ndarray, seed: int) -> list[list[float]]:
@@ -62,6 +64,29 @@ def test_another_persons_reasons_agree_by_chance_only() -> None:
 
     assert abs(value_of(table, "lsm_simulated")) < 0.15
     assert value_of(table, "persistence") == pytest.approx(1.0)
+
+
+def test_a_student_that_began_at_the_teachers_channels_is_scored_on_agents_that_nothing_was_fitted_on() -> None:
+    agent, timestep = np.repeat(np.arange(30, 60), 2), np.tile([1, 2], 30)
+    of_student = [
+        pl.DataFrame(
+            {"model": model, "agent_id": agent, "split": split, "scenario_id": "reform", "timestep": timestep}
+        ).with_columns(channels=pl.Series(channels(minds, 5)))
+        for model, split, minds in (
+            ("lsm", "agents", agent),
+            ("lsm_no_graph", "agents", np.random.default_rng(8).permutation(agent)),
+            ("lsm_unanchored", "scenarios", agent),
+        )
+    ]
+    twice = pl.concat([*of_student, of_student[0]])
+
+    table = cluster_rows(traces(), simulated(0), twice, 0)
+
+    assert value_of(table, "lsm") == pytest.approx(1.0)
+    assert value_of(table, "lsm", "num_observations") == 60
+    assert abs(value_of(table, "lsm_no_graph")) < 0.3
+    assert "lsm_unanchored" not in set(table["model"])
+    CONTRACTS["teacher_agreement"].validate(table)
 
 
 def test_too_few_answers_are_suppressed_with_the_reason() -> None:
