@@ -1,7 +1,8 @@
 """The same measurements on a graphics processor: `python -m benchmarks.gpu`; says so and stops without one.
 
 Times a whole timestep and the attention alone, and sets the bytes that the attention must move against the bandwidth of
-a plain copy on the same device. `--largest` takes the configuration of the largest population instead: state in half
+a plain copy on the same device; then a rollout of a small society, one operation at a time and with recorded timesteps
+(CUDA graphs). `--largest` takes the configuration of the largest population instead: state in half
 precision, four episode slots. `benchmarks/NOTES.md` holds the byte counts and what is predicted.
 """
 
@@ -19,9 +20,11 @@ from model.lsm.blocks import AGENTS_PER_BLOCK_ON_DEVICE
 from model.lsm.config import LSMConfig
 from model.lsm.inputs import SocialGraph, Timeline
 from model.lsm.lsm import LSM
+from model.lsm.rollout import Snapshot, rollout_steps
 from model.lsm.state import Joined, State
 
 TIES_PER_AGENT, REPEATS = 20, 10
+SMALL_AGENTS, SMALL_TIMESTEPS = 10_000, 100
 COPY_BYTES = 2**30
 LARGEST = {"state_storage": "bfloat16", "num_episode_slots": 4}
 
@@ -46,6 +49,13 @@ class Town:
             block = self.state.select(agents)
             context_BC = torch.cat([block.identity_NZ, block.channels_NK, block.latent_NU], 1).float()
             self.model.social(self.graph, self.graph.in_ties(agents), stored_SX, context_BC)
+
+    def roll_on(self, num_timesteps: int, *, is_captured: bool) -> State:
+        """The state after a rollout from here, without records; repeated timesteps are replayed, or not."""
+        start = Snapshot(0, self.state, self.timeline.start_V, (), ())
+        inputs = (self.model, torch.empty(0), self.graph, self.timeline, [], [], num_timesteps)
+        *_, last = rollout_steps(*inputs, seed=0, is_recorded=False, is_captured=is_captured, after=start)
+        return last.state
 
 
 @torch.no_grad()
@@ -100,6 +110,16 @@ def main(arguments: list[str]) -> int:
     floor = must_move / copy_rate * 1e3
     print(f"copy                {copy_rate / 1e12:.2f} TB/s on this device, {floor:.1f} ms as the floor")
     print(f"memory              {bytes_of(town) / 1e9:.1f} GB of state and ties, {peak / 1e9:.1f} GB at the peak")
+    del town
+    small = make_town(SMALL_AGENTS, CONFIG, "cuda")
+    plain, replayed = (
+        _seconds(lambda is_captured=is_captured: small.roll_on(SMALL_TIMESTEPS, is_captured=is_captured))
+        for is_captured in (False, True)
+    )
+    print(
+        f"recorded timesteps  {SMALL_AGENTS:,} agents × {SMALL_TIMESTEPS}: {plain * 1e3:.0f} ms plainly, "
+        f"{replayed * 1e3:.0f} ms with CUDA graphs, {plain / replayed:.1f} times as fast"
+    )
     return 0
 
 

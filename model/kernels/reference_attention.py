@@ -24,7 +24,7 @@ def hear(
     tie_type_E: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """What each listener hears, [N, H, X], and the logarithm of each softmax's denominator, [N, H]."""
-    tie_type_E, dst_E = tie_type_E.long(), listeners(offsets_N1)
+    tie_type_E, dst_E = tie_type_E.long(), listeners(offsets_N1, len(tie_type_E))
     key_EX = _keys(expression_SX, gate_TX, src_E, tie_type_E)
     score_EH = _scores(query_NHX, key_EX, bias_HT, log_strength_E, dst_E, tie_type_E)
     if len(score_EH) == 0:
@@ -62,7 +62,7 @@ def answer(
         order_E: the order that sorts ties by speaker.
         source_offsets_S1: the speakers' offsets in that order.
     """
-    tie_type_E, dst_E = tie_type_E.long(), listeners(offsets_N1)
+    tie_type_E, dst_E = tie_type_E.long(), listeners(offsets_N1, len(tie_type_E))
     expression_EX = expression_SX.to(query_NHX.dtype).index_select(0, src_E)
     gate_EX = gate_TX.index_select(0, tie_type_E)
     key_EX = expression_EX * gate_EX

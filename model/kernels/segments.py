@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 
-def listeners(offsets_N1: Tensor) -> Tensor:
-    """The listener of each tie, [E]."""
+def listeners(offsets_N1: Tensor, num_ties: int) -> Tensor:
+    """The listener of each tie, [E]; the number of ties is given, so that the device need not be asked for it."""
     counts_N = offsets_N1.diff()
-    return torch.repeat_interleave(torch.arange(len(counts_N), device=counts_N.device), counts_N)
+    listener_N = torch.arange(len(counts_N), device=counts_N.device)
+    return torch.repeat_interleave(listener_N, counts_N, output_size=num_ties)
 
 
 def segment_sum(values_EX: Tensor, offsets_N1: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """How a timestep is cut into blocks of agents, and what the layers of a block read.
 
-Legend: N agents, K channels, X expression, S speakers, I inputs, F message, B agents of a block.
+Legend: N agents, I inputs, F message, B agents of a block.
 """
 
 from dataclasses import dataclass, replace
@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from model.lsm.inputs import SocialGraph, Timeline
 from model.lsm.state import State
 
 AGENTS_PER_BLOCK = 16_384
@@ -29,20 +28,6 @@ def without_constants(block: State) -> State:
     return replace(
         block, identity_NZ=block.identity_NZ[:, :0], leaning_NA=block.leaning_NA[:, :0], trust_E=block.trust_E[:0]
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """What all blocks of a timestep have in common: numbers that the host must know are asked for here, once."""
-
-    timeline: Timeline
-    timestep: int
-    events: tuple[Tensor, Tensor]
-    active: list[tuple[int, int]]
-    begun: list[int]
-    graph: SocialGraph
-    expression_SX: Tensor
-    stored_SX: Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,7 +65,7 @@ class Exposure(nn.Module):
     def forward(
         self,
         timeline: Timeline,
-        timestep: int,
+        timestep: int | Tensor,
         events: tuple[Tensor, Tensor],
         active: Sequence[tuple[int, int]],
         agents: slice | Tensor,

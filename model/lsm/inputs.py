@@ -217,7 +217,7 @@ class Timeline:
         """Events that have begun."""
         return torch.nonzero(self.start_V + self._whole_delay_V() <= timestep)[:, 0].tolist()
 
-    def activity(self, timestep: int) -> Tensor | None:
+    def activity(self, timestep: int | Tensor) -> Tensor | None:
         """float [V], 0 … 1, how far each event is active; None without delays, where an event is active or is not."""
         if self.delay_V is None:
             return None
@@ -240,7 +240,7 @@ class Timeline:
     def _whole_delay_V(self) -> Tensor:
         return torch.zeros_like(self.start_V) if self.delay_V is None else self.delay_V.detach().floor().long()
 
-    def _is_on(self, timestep: int, later: int = 0) -> Tensor:
+    def _is_on(self, timestep: int | Tensor, later: int = 0) -> Tensor:
         """Whether each event is active when delayed by whole timesteps; `later` only counts where there are delays."""
         start_V = self.start_V + self._whole_delay_V() + (later if self.delay_V is not None else 0)
         return (start_V <= timestep) & (timestep < start_V + self.duration_V)

@@ -44,7 +44,7 @@ class EpisodicMemory(nn.Module):
         self.value = Dense(config.message_dim, config.message_dim)
         self.peers_F = nn.Parameter(torch.zeros(config.message_dim))
 
-    def strength(self, episodes: Episodes, timestep: int) -> Tensor:
+    def strength(self, episodes: Episodes, timestep: int | Tensor) -> Tensor:
         """How much each slot counts at a timestep, 0 … 1, [N, M]: salience above the threshold, fading with age.
 
         Source: exponential forgetting; Ebbinghaus (1885), Memory, chapter 7, in the form of a half-life.
@@ -85,7 +85,9 @@ class EpisodicMemory(nn.Module):
         recalled_NF = torch.cat([content_NF, torch.stack(traces, 1)], 1)
         return recalled_NF / total_N[:, None], strength_NM.amax(1)
 
-    def store(self, episodes: Episodes, strength_NM: Tensor, timestep: int, perception: Perception) -> Episodes:
+    def store(
+        self, episodes: Episodes, strength_NM: Tensor, timestep: int | Tensor, perception: Perception
+    ) -> Episodes:
         """Memories after the timestep: it replaces the slot that counts least, where it counts more itself.
 
         Args:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from model.lsm.captured import CapturedTimesteps
 from model.lsm.inputs import InputError, Question, SocialGraph, StepRecord, Timeline, Trigger
 from model.lsm.lsm import LSM
 from model.lsm.noise import standard_normal
@@ -188,6 +189,7 @@ def rollout_steps(
     counted_N: Tensor | None = None,
     agents_per_block: int | None = None,
     is_checkpointed: bool = False,
+    is_captured: bool = True,
     after: Snapshot | None = None,
     peers: Peers | None = None,
 ) -> Iterator[Step]:
@@ -195,6 +197,8 @@ def rollout_steps(
 
     Args are those of `rollout`, and:
         is_recorded: whether records are wanted.
+        is_captured: whether timesteps without gradient that repeat on a graphics processor are recorded as CUDA graphs
+            and replayed, where few enough agents make that worth while and all of them are here; changes no bit.
         after: where an earlier rollout of the same inputs was left; the first timestep is the one after it.
         peers: the other parts of a society of which these agents are one; None where they are all.
 
@@ -215,16 +219,24 @@ def rollout_steps(
         state, first = after.state, after.timestep + 1
         timeline = watch.resume(timeline, after.start_V, after.held, after.is_armed)
     perception = None
+    captured = CapturedTimesteps(model, graph) if is_captured and _can_be_captured(state, peers) else None
     for timestep in range(first, num_timesteps + 1):
         if timestep > 0:
-            advance = _advance(model, is_checkpointed)
-            speakers_SX = peers.speakers(state.expression_NX)
-            state, perception = advance(state, graph, timeline, timestep, agents_per_block, speakers_SX)
+            if captured is not None and not torch.is_grad_enabled() and captured.fits(state, timeline):
+                state, perception = captured.advance(state, timeline, timestep)
+            else:
+                advance = _advance(model, is_checkpointed)
+                speakers_SX = peers.speakers(state.expression_NX)
+                state, perception = advance(state, graph, timeline, timestep, agents_per_block, speakers_SX)
         entry = None
         if is_recorded or triggers:
             entry = model.describe(state, perception, timeline, timestep, questions, agents_per_block=agents_per_block)
             timeline = watch.observe(timeline, timestep, entry.option_probabilities, counted_N)
         yield Step(timestep, state, entry, _snapshot_later(timestep, state, timeline, watch))
+
+
+def _can_be_captured(state: State, peers: Peers) -> bool:
+    return state.channels_NK.device.type == "cuda" and isinstance(peers, Alone)
 
 
 def _snapshot_later(timestep: int, state: State, timeline: Timeline, watch: TriggerWatch) -> Callable[[], Snapshot]:

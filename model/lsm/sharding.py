@@ -45,7 +45,7 @@ def partition_agents(graph: SocialGraph, num_shards: int, *, rounds: int = 8, sl
     shard_N = torch.arange(num_agents) * num_shards // max(num_agents, 1)
     if num_shards == 1 or graph.num_ties == 0:
         return shard_N
-    dst_E, src_E = listeners(graph.offsets_N1), graph.src_E.long()
+    dst_E, src_E = listeners(graph.offsets_N1, graph.num_ties), graph.src_E.long()
     capacity = int((1 + slack) * -(-num_agents // num_shards))
     smallest = max(1, int((1 - slack) * (num_agents // num_shards)))
     for turn in range(2 * rounds):
@@ -73,7 +73,7 @@ def cut_share(graph: SocialGraph, shard_N: Tensor) -> float:
     """Fraction of ties whose speaker and listener are in different shards."""
     if graph.num_ties == 0:
         return 0.0
-    return float((shard_N[graph.src_E.long()] != shard_N[listeners(graph.offsets_N1)]).double().mean())
+    return float((shard_N[graph.src_E.long()] != shard_N[listeners(graph.offsets_N1, graph.num_ties)]).double().mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ class Shard:
 def make_shards(graph: SocialGraph, shard_N: Tensor) -> list[Shard]:
     """Takes a society apart along `shard_N`, the shard of each agent, numbered from 0 without gaps."""
     num_shards = int(shard_N.max()) + 1 if len(shard_N) else 1
-    dst_E, src_E = listeners(graph.offsets_N1), graph.src_E.long()
+    dst_E, src_E = listeners(graph.offsets_N1, graph.num_ties), graph.src_E.long()
     counts_N = graph.offsets_N1.diff()
     row_N = torch.empty_like(shard_N)
     members = [torch.nonzero(shard_N == shard)[:, 0] for shard in range(num_shards)]

@@ -70,21 +70,21 @@ class State:
 
     def detach(self) -> "State":
         """The same values, cut off from the gradient: where backpropagation is truncated."""
-        return _map(self, lambda tensor: tensor.detach())
+        return map_tensors(self, lambda tensor: tensor.detach())
 
     def to(self, device: torch.device | str) -> "State":
         """The same state on another device."""
-        return _map(self, lambda tensor: tensor.to(device))
+        return map_tensors(self, lambda tensor: tensor.to(device))
 
     def kept_as(self, dtype: torch.dtype) -> "State":
         """The same state with its numbers in another precision; topic and trust stay as they are."""
-        return _map(
+        return map_tensors(
             self, lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor, keep=("topic_P", "trust_E")
         )
 
     def select(self, index_N: Tensor | slice) -> "State":
         """The state of some agents, without trust: ties belong to the whole."""
-        part = _map(self, lambda tensor: tensor[index_N], keep=_shared(self))
+        part = map_tensors(self, lambda tensor: tensor[index_N], keep=_shared(self))
         return replace(part, trust_E=self.trust_E[:0])
 
 
@@ -101,12 +101,13 @@ class Perception:
 Record = TypeVar("Record", State, Perception, Episodes)
 
 
-def _map(record: Record, function: Callable[[Tensor], Tensor], *, keep: Sequence[str] = ()) -> Record:
+def map_tensors(record: Record, function: Callable[[Tensor], Tensor], *, keep: Sequence[str] = ()) -> Record:
+    """The record with every tensor changed but those of the fields to keep."""
     changes = {}
     for field in fields(record):
         value = getattr(record, field.name)
         if field.name not in keep:
-            changes[field.name] = _map(value, function) if isinstance(value, Episodes) else function(value)
+            changes[field.name] = map_tensors(value, function) if isinstance(value, Episodes) else function(value)
     return replace(record, **changes)
 
 
@@ -126,7 +127,9 @@ class Joined(Generic[Record]):
             return
         if self.whole is None:
             shape = (self.num_agents,)
-            self.whole = _map(part, lambda tensor: tensor.new_empty(shape + tensor.shape[1:]), keep=_shared(part))
+            self.whole = map_tensors(
+                part, lambda tensor: tensor.new_empty(shape + tensor.shape[1:]), keep=_shared(part)
+            )
         _copy(part, self.whole, agents)
 
     def result(self) -> Record:

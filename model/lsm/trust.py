@@ -46,7 +46,7 @@ class Trust(nn.Module):
             own_BX: what the block's agents broadcast.
             expression_SX: what all speakers broadcast.
         """
-        mine_EX = own_BX.index_select(0, listeners(in_ties.offsets_B1))
+        mine_EX = own_BX.index_select(0, listeners(in_ties.offsets_B1, len(in_ties.src_E)))
         theirs_EX = expression_SX.index_select(0, in_ties.src_E)
         silence = SILENCE * own_BX.shape[1]
         size_E = ((mine_EX * mine_EX).sum(1) + silence) * ((theirs_EX * theirs_EX).sum(1) + silence)

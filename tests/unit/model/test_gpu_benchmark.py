@@ -16,6 +16,9 @@ def test_what_is_measured_runs_and_its_bytes_are_as_counted(changes):
     with torch.no_grad():
         town.timestep()
         town.attention()
+        final = town.roll_on(3, is_captured=True)
+    assert final.num_agents == 1_000
+    assert not torch.equal(final.channels_NK, town.state.channels_NK)
     size = 2 if changes else 4
     static = size * (config.identity_dim + 5) + 2
     dynamic = size * (config.num_channels + config.latent_dim + config.memory_dim + 1 + config.expression_dim)
@@ -34,4 +37,6 @@ def test_without_a_device_nothing_is_measured(capsys):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics processor")
 def test_a_device_is_measured(capsys):
     assert gpu.main(["100000", "--largest", "--tf32"]) == 0
-    assert "TB/s on this device" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "TB/s on this device" in said
+    assert "with CUDA graphs" in said
