@@ -4,7 +4,10 @@ from assets.evidence import sql_failures, sql_inputs, sql_simulated
 from assets.evidence.report_blocks import MAX_CHARTS, blocks_or_warning, left_out, shown_as
 from assets.evidence.report_context import ReportContext
 from validation.channels import channel_names
-from validation.report import Block, FactsBlock, Query, Section, TextBlock, chart_block, charts, table_block
+from validation.report import Block, FactsBlock, Format, Query, Section, TextBlock, chart_block, charts, table_block
+
+MAX_DERIVATIVES = 60
+"""Rows of a table of derivatives, the largest first."""
 
 
 def summary_section(query: Query, context: ReportContext) -> Section:
@@ -126,25 +129,7 @@ def interventions_section(query: Query, context: ReportContext) -> Section:
     """How final shares answer to the fields of events."""
     blocks: list[Block] = []
     if context.has("intervention_surface"):
-        blocks.append(
-            TextBlock(
-                "A derivative is the change of a share, as a fraction of people, per unit of the field, near the value "
-                "in the file; fields of time are in timesteps. Those of reach and timing tell the sign and not the "
-                "size: they are the slope at the first touch of an exposure that then saturates, and can "
-                "exceed what the whole event changes a hundredfold. The slope of tried values, a line through the "
-                "values that the scenario's file lists, is what simulations with other values gave. The surface is "
-                "simulated with at most 1,000 agents, so its final shares differ from those of the summary by that "
-                "sample."
-            )
-        )
-        blocks.append(
-            table_block(
-                query,
-                sql_simulated.GRADIENTS,
-                "Derivatives of final shares with respect to fields of events, by one reverse pass",
-                {"final_share": "share"},
-            )
-        )
+        blocks.extend(_derivatives(query))
         axes = query(sql_simulated.AXES_OF_INTERVENTIONS)
         for scenario_id, parameter, question_id, _ in axes.head(MAX_CHARTS).iter_rows():
             blocks.append(
@@ -160,6 +145,73 @@ def interventions_section(query: Query, context: ReportContext) -> Section:
         if axes.is_empty():
             blocks.append(TextBlock("No scenario of this run declares values to try, so there is no surface to draw."))
     return Section("Interventions", tuple(blocks_or_warning(blocks, context, "intervention_surface")))
+
+
+def _derivatives(query: Query) -> list[Block]:
+    """Derivatives by reach and timing from rollouts, how well gradients agree with them, and all others."""
+    blocks: list[Block] = [
+        TextBlock(
+            "A derivative is the change of a share, as a fraction of people, per unit of the field, near the value in "
+            "the file; fields of time are in timesteps. Those by reach and timing are finite differences: the scenario "
+            "was simulated at a value below and one above, with the same draws, and the difference of the shares was "
+            "divided by that of the values. The slope of tried values, a line through the values that the scenario's "
+            "file lists, is what simulations further away gave. The surface is simulated with at most 1,000 agents, so "
+            "its final shares differ from those of the summary by that sample."
+        ),
+        *_largest(
+            query,
+            sql_simulated.FINITE_DIFFERENCES,
+            "Derivatives of final shares by reach and timing of events, by finite differences; change in percentage "
+            "points from the lower value to the upper",
+            {"final_share": "share", "change": "signed_share"},
+        ),
+        *_gradient_check(query),
+        *_largest(
+            query,
+            sql_simulated.GRADIENTS,
+            "Derivatives of final shares by other fields of events and by ties, by one reverse pass",
+            {"final_share": "share"},
+        ),
+    ]
+    return blocks
+
+
+def _largest(query: Query, sql: str, caption: str, formats: dict[str, Format]) -> list[Block]:
+    """The first rows of an ordered statement, and how many there are where it has more."""
+    table = table_block(query, f"{sql} limit {MAX_DERIVATIVES}", caption, formats)
+    (num_found,) = query(f"select count(*) from ({sql})").row(0)
+    if num_found <= MAX_DERIVATIVES:
+        return [table]
+    return [
+        table,
+        TextBlock(f"The largest {MAX_DERIVATIVES} of {num_found}; ask the table intervention_surface for the others."),
+    ]
+
+
+def _gradient_check(query: Query) -> list[Block]:
+    """How often the gradient has the sign of the finite difference, by field."""
+    table = table_block(
+        query,
+        sql_simulated.SIGNS_OF_GRADIENTS,
+        "Gradients by reach and timing against finite differences, every replicate by itself; larger changes are those "
+        f"of {100 * sql_simulated.LARGER_CHANGE:g} points and more",
+        {"share_of_same_sign": "share"},
+    )
+    if table.frame.is_empty():
+        return [
+            TextBlock("No share moves with the reach or the timing of an event, so gradients have no sign to match.")
+        ]
+    counts = ", ".join(
+        f"in {same} of {number} by {field}"
+        for field, number, same in table.frame.select("field", "derivatives", "same_sign").iter_rows()
+    )
+    return [
+        TextBlock(
+            "Differentiated, these two fields give no size: the gradient is a slope at the first touch of an exposure "
+            f"that saturates. It is a check of the sign alone, which is that of the finite difference {counts}."
+        ),
+        table,
+    ]
 
 
 def _trajectory_charts(query: Query) -> list[Block]:

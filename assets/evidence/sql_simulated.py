@@ -65,19 +65,63 @@ select scenario_id as scenario, cluster as profile, size as agents, share, silho
 from reasoning_profiles where replicate = 0 order by scenario_id, cluster
 """.strip()
 
-GRADIENTS = """
+TRIED_VALUES = """
 with grid as (
   select scenario_id, question_id, parameter, outcome, regr_slope(share, value) as slope
   from intervention_surface where kind = 'grid' group by all having count(distinct value) > 1
 )
+""".strip()
+
+TWO_WAYS = """
+select differences.*, differences.derivative * (differences.value_above - differences.value_below) as change,
+       gradients.derivative as gradient
+from intervention_surface differences
+join intervention_surface gradients using (scenario_id, replicate, parameter, question_id, outcome)
+where differences.kind = 'finite_difference' and gradients.kind = 'gradient'
+""".strip()
+"""Derivatives that were taken by rollouts and by differentiation too: those by reach and timing."""
+
+FINITE_DIFFERENCES = f"""
+{TRIED_VALUES}, two_ways as (
+{TWO_WAYS}
+)
+select scenario_id as scenario, question_id as question, parameter, outcome as option,
+       avg(value) as value_in_file, avg(value_below) as lower_value, avg(value_above) as upper_value,
+       avg(share) as final_share, avg(change) as change, avg(derivative) as derivative,
+       max(grid.slope) as slope_of_tried_values,
+       case when avg(derivative) is null then 'one value only' when avg(derivative) = 0 then 'no change'
+            when avg(gradient) = 0 then 'gradient of zero'
+            when sign(avg(gradient)) = sign(avg(derivative)) then 'same' else 'opposite' end as sign_of_gradient,
+       count(*) as replicates
+from two_ways left join grid using (scenario_id, question_id, parameter, outcome)
+group by all order by abs(avg(change)) desc nulls last, scenario, question, parameter, option
+""".strip()
+
+LARGER_CHANGE = 0.001
+"""Change of a share between the two values of a finite difference from which it is shown apart: 0.1 points."""
+
+SIGNS_OF_GRADIENTS = f"""
+with two_ways as (
+{TWO_WAYS}
+)
+select case when parameter like '%.reach' then 'exposure.reach' else 'at' end as field, count(*) as derivatives,
+       count(*) filter (where sign(gradient) = sign(derivative)) as same_sign,
+       avg(case when sign(gradient) = sign(derivative) then 1.0 else 0.0 end) as share_of_same_sign,
+       count(*) filter (where abs(change) >= {LARGER_CHANGE}) as larger_changes,
+       count(*) filter (where abs(change) >= {LARGER_CHANGE} and sign(gradient) = sign(derivative))
+         as same_sign_of_larger_changes,
+       median(abs(gradient / derivative)) as median_size_of_gradient_per_difference
+from two_ways where derivative <> 0 group by all order by field desc
+""".strip()
+
+GRADIENTS = f"""
+{TRIED_VALUES}
 select scenario_id as scenario, question_id as question, parameter, outcome as option,
        avg(surface.value) as value_in_file, avg(share) as final_share, avg(derivative) as derivative,
-       max(grid.slope) as slope_of_tried_values,
-       case when parameter like '%.reach' or parameter like '%.at' then 'sign only' else 'sign and size' end as tells,
-       count(*) as replicates
+       max(grid.slope) as slope_of_tried_values, count(*) as replicates
 from intervention_surface surface left join grid using (scenario_id, question_id, parameter, outcome)
-where kind = 'gradient'
-group by all order by tells, abs(avg(derivative)) desc, scenario, question, parameter, option limit 60
+where kind = 'gradient' and parameter not like '%.reach' and parameter not like '%.at'
+group by all order by abs(avg(derivative)) desc, scenario, question, parameter, option
 """.strip()
 
 AXES_OF_INTERVENTIONS = """

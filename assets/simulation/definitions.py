@@ -217,7 +217,7 @@ def reasoning_profiles(
 @dg.asset(
     **table_options("intervention_surface", kinds=("torch",), pool=POOL),
     deps=["student_model"],
-    description="Final shares along the interventions of a scenario, and their derivatives by event attribute.",
+    description="Final shares along the interventions of a scenario, and their derivatives by events and ties.",
 )
 def intervention_surface(
     context: dg.AssetExecutionContext,
@@ -228,7 +228,7 @@ def intervention_surface(
     media_sources: pl.DataFrame,
     scenarios: pl.DataFrame,
 ) -> PartitionedRows:
-    """Simulates the grid of interventions and differentiates the rollout."""
+    """Simulates the grid of interventions, differentiates the rollout and takes finite differences of it."""
     student = load_student(registry.resolve_uri(platform.settings), texts=scenarios)
     recipe = platform.recipe
     return _one_by_one(

@@ -3,9 +3,14 @@
 - *Reach* is a fraction of agents and has no derivative for one drawn audience. Its gradient is the straight-through
   one: every agent that the event could reach, drawn or not, counts as a little more exposed. It is exact where an
   agent's answer is linear in its exposure. Attention saturates, e·x / (1 + e·x) of exposure e, so that the slope of an
-  agent not reached is x where being reached is worth x / (1 + x): the size can be off by hundreds, the sign rarely is.
+  agent not reached is x where being reached is worth x / (1 + x): the size can be off by hundreds.
 - *Timing* is the soft schedule's: an event delayed by a fraction of a timestep is active by that fraction less at its
-  first timestep and more after its last. The derivative is that of coming later.
+  first timestep and more after its last. The derivative is that of coming later. A little less costs next to nothing
+  where attention saturates and a little more is worth the slope at no exposure, so that neither size nor sign need be
+  those of a whole timestep.
+
+Sizes by these two fields come from rollouts instead: `finite_differences.py`.
+
 - *Framing* is an intensity, 1 as written and 0 for the content alone: the embedding moves along what the framing added.
 - *Ties* of one type are stronger or weaker together, by a factor that is 1 as they are.
 

@@ -1,29 +1,30 @@
 """The intervention surface: what a scenario's outcome would be, had an event been otherwise.
 
 Grid rows are rollouts with one field of one event changed and every random draw kept; gradient rows are derivatives at
-the file's values. Both describe the same agents, so that they can be compared.
+the file's values; finite differences give the size of those by reach and timing. All describe the same agents, so that
+they can be compared.
 
 Legend: N agents, V events, O options, P fields of an event.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 
+from assets.simulation.changed_events import ChangeableEvents
+from assets.simulation.finite_differences import finite_differences
 from assets.simulation.gradients import EVENT_FIELDS, final_shares, outcome_gradients
 from assets.simulation.questions import AskedQuestion, asked_questions
-from assets.simulation.rollouts import SHARED_DRAWS, RolloutInputs, population_mask, prepare_rollout
+from assets.simulation.rollouts import RolloutInputs, population_mask, prepare_rollout
 from assets.simulation.rows import empty_rows, table_rows
-from assets.tensors import exposure_mask
 from model.lsm.lsm import LSM
 from validation.attributes import SOCIAL_TIE_TYPES
 
-COLUMN_OF_FIELD = {"valence": "valence", "credibility": "credibility", "exposure.reach": "reach"}
-"""Column of the scenarios table that holds each field that can be varied."""
+GRID_FIELDS = ("valence", "credibility", "exposure.reach")
+"""Fields of an event that a scenario file's interventions may list values of."""
 
 MAX_AGENTS = 10_000
 """With more agents the surface describes a part of the society: gradients take several times a rollout's time."""
@@ -45,6 +46,9 @@ def intervention_surface(
     max_agents: int = MAX_AGENTS,
 ) -> pl.DataFrame:
     """Final shares at each value that the scenario's interventions list, and their derivatives by events and ties.
+
+    Cost: one rollout as the file has it, one per value of the grid and up to four per event for finite differences, all
+    without gradient; and one with gradient, whose way back is taken once per option but one of each question.
 
     Args:
         model: the student.
@@ -80,23 +84,15 @@ def intervention_surface(
     )
     device = next(model.parameters()).device
     questions = asked_questions(scenario_rows)
-    partition = {"scenario_id": scenario_rows["scenario_id"][0], "replicate": replicate}
+    rollout = ChangeableEvents(inputs, events, part, ties, media_sources)
     file_shares = final_shares(model, inputs.to(device))
-    rows: list[dict[str, Any]] = []
-    for index, event in enumerate(events.iter_rows(named=True)):
-        for field, value in _grid_points(event):
-            changed = _change_event(inputs, index, event, field, value, part, ties, media_sources)
-            shares = final_shares(model, changed.to(device))
-            rows.extend(
-                partition
-                | {"kind": "grid", "parameter": f"events.{event['name']}.{field}", "value": value}
-                | {"question_id": question.question_id, "outcome": option, "share": share, "difference": share - before}
-                for question, option, share, before in _options(questions, shares, file_shares)
-            )
-    rows.extend(
-        partition | row for row in _gradient_rows(model, inputs, events, questions, part, ties, media_sources, device)
-    )
-    return table_rows("intervention_surface", rows)
+    rows = [
+        *_grid_rows(model, rollout, questions, file_shares, device),
+        *_finite_difference_rows(model, rollout, questions, file_shares),
+        *_gradient_rows(model, rollout, questions, device),
+    ]
+    partition = {"scenario_id": scenario_rows["scenario_id"][0], "replicate": replicate}
+    return table_rows("intervention_surface", [partition | row for row in rows])
 
 
 def part_of_society(agents: pl.DataFrame, scenario_rows: pl.DataFrame, max_agents: int) -> pl.DataFrame:
@@ -117,56 +113,57 @@ def _grid_points(event: dict[str, Any]) -> Iterator[tuple[str, float]]:
     for field, values in zip(event["intervention_fields"] or [], event["intervention_values"] or [], strict=True):
         axes.setdefault(field, set()).update(values)
     for field, values in axes.items():
+        if field not in GRID_FIELDS:
+            raise ValueError(
+                f"Event {event['name']} has an intervention on {field!r}; fields: {', '.join(GRID_FIELDS)}. "
+                "Correct the scenario file."
+            )
         yield from ((field, value) for value in sorted(values))
 
 
-def _change_event(
-    inputs: RolloutInputs,
-    index: int,
-    event: dict[str, Any],
-    field: str,
-    value: float,
-    agents: pl.DataFrame,
-    ties: pl.DataFrame,
-    media_sources: pl.DataFrame,
-) -> RolloutInputs:
-    """The rollout with one field of one event changed; an audience grows and shrinks around the same draws."""
-    timeline = inputs.timeline
-    if field not in COLUMN_OF_FIELD:
-        raise ValueError(
-            f"Event {event['name']} has an intervention on {field!r}; fields: {', '.join(COLUMN_OF_FIELD)}. "
-            "Correct the scenario file."
-        )
-    if field == "exposure.reach":
-        exposure_VN = timeline.exposure_VN.clone()
-        exposure_VN[index] = _audience([event | {"reach": value}], agents, ties, media_sources, inputs.seed)[0]
-        return replace(inputs, timeline=replace(timeline, exposure_VN=exposure_VN))
-    name = f"{COLUMN_OF_FIELD[field]}_V"
-    changed_V = getattr(timeline, name).clone()
-    changed_V[index] = value
-    return replace(inputs, timeline=replace(timeline, **{name: changed_V}))
+def _grid_rows(
+    model: LSM,
+    rollout: ChangeableEvents,
+    questions: list[AskedQuestion],
+    file_shares: list[np.ndarray],
+    device: torch.device,
+) -> Iterator[dict[str, Any]]:
+    for index, event in enumerate(rollout.events.iter_rows(named=True)):
+        for field, value in _grid_points(event):
+            shares = final_shares(model, rollout.changed(index, field, value).to(device))
+            for question, option, share, before in _options(questions, shares, file_shares):
+                yield {
+                    "kind": "grid",
+                    "parameter": f"events.{event['name']}.{field}",
+                    "value": value,
+                    "question_id": question.question_id,
+                    "outcome": option,
+                    "share": share,
+                    "difference": share - before,
+                }
 
 
-def _audience(
-    events: list[dict[str, Any]], agents: pl.DataFrame, ties: pl.DataFrame, media_sources: pl.DataFrame, seed: int
-) -> torch.Tensor:
-    rows = pl.DataFrame(events, infer_schema_length=None).with_columns(scenario_id=pl.lit(SHARED_DRAWS))
-    return exposure_mask(rows, agents, ties, media_sources, seed)
+def _finite_difference_rows(
+    model: LSM, rollout: ChangeableEvents, questions: list[AskedQuestion], file_shares: list[np.ndarray]
+) -> Iterator[dict[str, Any]]:
+    for found in finite_differences(model, rollout, file_shares):
+        where = {
+            "kind": "finite_difference",
+            "parameter": f"events.{found.event}.{found.field}",
+            "value": found.value,
+            "value_below": found.below,
+            "value_above": found.above,
+        }
+        yield from _derivative_rows(where, questions, file_shares, found.quotients)
 
 
 def _gradient_rows(
-    model: LSM,
-    inputs: RolloutInputs,
-    events: pl.DataFrame,
-    questions: list[AskedQuestion],
-    agents: pl.DataFrame,
-    ties: pl.DataFrame,
-    media_sources: pl.DataFrame,
-    device: torch.device,
+    model: LSM, rollout: ChangeableEvents, questions: list[AskedQuestion], device: torch.device
 ) -> Iterator[dict[str, Any]]:
+    inputs, events = rollout.inputs, rollout.events
     reachable_VN = inputs.timeline.exposure_VN.clone()
-    reachable_VN[: events.height] = _audience(
-        [event | {"reach": 1.0} for event in events.iter_rows(named=True)], agents, ties, media_sources, inputs.seed
+    reachable_VN[: events.height] = rollout.audiences(
+        [event | {"reach": 1.0} for event in events.iter_rows(named=True)]
     )
     reach_V = torch.zeros(inputs.timeline.num_events)
     reach_V[: events.height] = torch.tensor(events["reach"].to_list())
@@ -179,31 +176,29 @@ def _gradient_rows(
             if field == "framing" and event["framing"] is None:
                 continue
             derivatives = [gradient.derivative_PVO[position, index] for gradient in gradients]
-            where = {"parameter": f"events.{event['name']}.{field}", "value": _value_in_file(event, field)}
+            value = 1.0 if field == "framing" else rollout.value_in_file(index, field)
+            where = {"kind": "gradient", "parameter": f"events.{event['name']}.{field}", "value": value}
             yield from _derivative_rows(where, questions, shares, derivatives)
     for code, tie_type in enumerate(SOCIAL_TIE_TYPES):
         derivatives = [gradient.tie_derivative_TO[code] for gradient in gradients]
-        where = {"parameter": f"ties.{tie_type}.strength", "value": 1.0}
+        where = {"kind": "gradient", "parameter": f"ties.{tie_type}.strength", "value": 1.0}
         yield from _derivative_rows(where, questions, shares, derivatives)
 
 
 def _derivative_rows(
-    where: dict[str, Any], questions: list[AskedQuestion], shares: list[np.ndarray], derivatives: list[np.ndarray]
+    where: dict[str, Any],
+    questions: list[AskedQuestion],
+    shares: list[np.ndarray],
+    derivatives: list[np.ndarray] | None,
 ) -> Iterator[dict[str, Any]]:
-    for question, option, share, derivative in _options(questions, shares, derivatives):
+    for question, option, share, derivative in _options(questions, shares, derivatives or shares):
         yield where | {
-            "kind": "gradient",
             "question_id": question.question_id,
             "outcome": option,
             "share": share,
-            "derivative": derivative,
+            "derivative": None if derivatives is None else derivative,
             "difference": 0.0,
         }
-
-
-def _value_in_file(event: dict[str, Any], field: str) -> float:
-    """The value at which a derivative is taken; framing is as written at 1."""
-    return 1.0 if field == "framing" else float(event[{**COLUMN_OF_FIELD, "at": "timestep"}[field]])
 
 
 def _unframed(inputs: RolloutInputs, events: pl.DataFrame) -> torch.Tensor:

@@ -81,6 +81,12 @@ CORRUPTIONS: tuple[tuple[str, str, Corruption, str], ...] = (
     ("elicitation_plan", "a request twice", twice, "uniqueness"),
     ("episodes", "a salience above one", first_row("salience", 3.0), "column salience: rule in_range"),
     ("counterfactuals", "a difference beyond one", first_row("difference", 2.0), "column difference: rule in_range"),
+    (
+        "intervention_surface",
+        "a difference taken around another value",
+        first_row("value_below", 99.0),
+        "value_below ≤ value ≤ value_above",
+    ),
     ("outcomes", "an interval that misses its share", first_row("upper", 0.0), "lower ≤ share ≤ upper"),
     ("held_out_predictions", "probabilities beyond one", first_row("option_probabilities", [1.0, 1.0]), "sum to one"),
     ("held_out_predictions", "a channel out of range", first_row("channels", [3.0] * 12), "channels between -1 and 1"),

@@ -128,21 +128,31 @@ REASONING_PROFILES = TableContract(
 INTERVENTION_SURFACE = TableContract(
     name="intervention_surface",
     group="simulation",
-    row="grid point, or gradient, of an intervention",
+    row="grid point, gradient or finite difference of an intervention",
     columns={
         **PARTITION,
         "kind": column(
-            pl.String, "simulated grid point, or derivative at the file's value", one_of(("grid", "gradient"))
+            pl.String,
+            "grid: simulated at a value; gradient: derivative at the file's value, no size for exposure.reach and at; "
+            "finite_difference: derivative by these two, a difference quotient of rollouts around the file's value",
+            one_of(("grid", "gradient", "finite_difference")),
         ),
         "parameter": column(pl.String, "path of the changed field, for example events.ad.credibility"),
-        "value": column(pl.Float64, "value of the field"),
+        "value": column(pl.Float64, "value of the field; that of the file for derivatives; timesteps for at"),
+        "value_below": column(pl.Float64, "lower value of a finite difference; null for other kinds", nullable=True),
+        "value_above": column(pl.Float64, "upper value of a finite difference; null for other kinds", nullable=True),
         "question_id": column(pl.String, "question"),
         "outcome": column(pl.String, "option whose final share is the outcome"),
         "share": column(pl.Float64, "final share of the option", FRACTION),
-        "derivative": column(pl.Float64, "d share / d value; null for grid points", nullable=True),
+        "derivative": column(
+            pl.Float64,
+            "d share / d value; null for grid points, and where both values of a finite difference are the file's",
+            nullable=True,
+        ),
         "difference": column(pl.Float64, "share minus share at the file's value", between(-1, 1)),
     },
     key=("scenario_id", "replicate", "kind", "parameter", "value", "question_id", "outcome"),
+    rules=(ordered("value_below", "value", "value_above"),),
     partition_by=PARTITION_BY,
 )
 

@@ -56,6 +56,16 @@ def over_time(value: str, series: str, *, where: pl.Expr | None = None) -> Aggre
     return means("timestep", value, where=where, series=series)
 
 
+def sizes_of_derivatives(table: pl.LazyFrame) -> pl.LazyFrame:
+    """Mean absolute derivative per field, since those of a question's options sum to zero; gradients by fields that
+    have finite differences too are left out."""
+    is_differenced = (pl.col("kind") == "finite_difference").any().over("parameter")
+    is_kept = (
+        pl.when(is_differenced).then(pl.col("kind") == "finite_difference").otherwise(pl.col("kind") == "gradient")
+    )
+    return table.filter(is_kept).group_by(x=pl.col("parameter")).agg(y=pl.col("derivative").abs().mean())
+
+
 TABLE_PLOTS: dict[str, TablePlot] = {
     "survey_respondents": TablePlot(counts("survey"), "survey", "respondents"),
     "population_margins": TablePlot(counts("margin"), "margin", "levels with a published total"),
@@ -146,7 +156,9 @@ TABLE_PLOTS: dict[str, TablePlot] = {
         "mean change of share against the baseline, over segments",
     ),
     "reasoning_profiles": TablePlot(means("cluster", "share", series="scenario_id"), "profile", "share of agents"),
-    "intervention_surface": TablePlot(means("parameter", "derivative"), "field", "mean derivative of the final share"),
+    "intervention_surface": TablePlot(
+        sizes_of_derivatives, "field", "mean absolute derivative of the final share, per unit of the field"
+    ),
     "occupation_exposure": TablePlot(
         lambda table: table.select(x="title", y="automatable_share").sort("y", descending=True).head(25),
         "occupation",

@@ -296,26 +296,40 @@ def make_small_tables() -> dict[str, pl.DataFrame]:
         }
         for cluster in range(2)
     ]
+    slopes = {"grid": None, "gradient": 12.0, "finite_difference": 0.2}
     surface = [
         partition
         | {
             "kind": kind,
-            "parameter": f"events.speech.{field}",
+            "parameter": f"events.{field}",
             "value": value,
+            "value_below": around[0],
+            "value_above": around[1],
             "question_id": "support",
             "outcome": option,
             "share": 0.3 + 0.2 * value,
-            "derivative": 0.2 if kind == "gradient" else None,
+            "derivative": None if slopes[kind] is None else slopes[kind] * pull,
             "difference": 0.2 * (value - 0.5),
         }
-        for option in OPTIONS
-        for field, kind, values in (
-            ("credibility", "grid", (0.2, 0.5, 0.8)),
-            ("credibility", "gradient", (0.5,)),
-            ("exposure.reach", "gradient", (0.5,)),
+        for option, pull in zip(OPTIONS, (1.0, 0.0, -1.0), strict=True)
+        for field, kind, values, around in (
+            ("speech.credibility", "grid", (0.2, 0.5, 0.8), (None, None)),
+            ("speech.credibility", "gradient", (0.5,), (None, None)),
+            ("speech.exposure.reach", "grid", (0.2, 0.5, 0.8), (None, None)),
+            ("speech.exposure.reach", "gradient", (0.5,), (None, None)),
+            ("speech.exposure.reach", "finite_difference", (0.5,), (0.4, 0.6)),
+            ("speech.at", "gradient", (1.0,), (None, None)),
+            ("speech.at", "finite_difference", (1.0,), (1.0, 2.0)),
+            ("only.at", "gradient", (1.0,), (None, None)),
+            ("only.at", "finite_difference", (1.0,), (1.0, 1.0)),
         )
         for value in values
     ]
+    for row in surface:
+        if row["kind"] == "gradient" and row["parameter"] == "events.speech.at" and row["outcome"] == "favor":
+            row["derivative"] *= -1
+        if row["value_below"] is not None and row["value_below"] == row["value_above"]:
+            row["derivative"] = None
     statistics = [
         {"statistic": "clustering", "tie_type": "all_social", "value": 0.4, "chance_value": 0.01},
         {"statistic": "mean_degree", "tie_type": "all_social", "value": 4.0, "reference_value": 13.4},

@@ -81,18 +81,49 @@ def test_counts_of_the_summary_are_the_rows_of_the_failures(html):
     assert f"{groups.sum():,} figures lose to a baseline" in html
 
 
-def test_a_derivative_by_reach_stands_beside_what_tried_values_gave(html, ask):
-    figures = {figure["caption"]: figure for figure in read_figures(html)}
-    found = figures["Derivatives of final shares with respect to fields of events, by one reverse pass"]
-    table = pl.DataFrame(found["rows"], schema=found["columns"], orient="row", infer_schema_length=None)
-    assert table["tells"].n_unique() == 2
-    assert table.filter(pl.col("parameter").str.ends_with(".reach") != (pl.col("tells") == "sign only")).is_empty()
-    assert table["slope_of_tried_values"].is_not_null().any()
+def table_of(html: str, start_of_caption: str) -> pl.DataFrame:
+    (found,) = (figure for figure in read_figures(html) if figure["caption"].startswith(start_of_caption))
+    return pl.DataFrame(found["rows"], schema=found["columns"], orient="row", infer_schema_length=None)
+
+
+def test_derivatives_by_reach_and_timing_are_finite_differences(html, ask):
+    table = table_of(html, "Derivatives of final shares by reach and timing")
+    surface = ask("select * from intervention_surface where kind = 'finite_difference'")
+    assert len(table) == len(surface) == 9
+    compared = table.join(surface, left_on=["parameter", "option"], right_on=["parameter", "outcome"], suffix="_stored")
+    assert compared["derivative"].equals(compared["derivative_stored"], null_equal=True)
+    unknown = compared.filter(pl.col("derivative").is_null())
+    assert unknown.select("parameter", "sign_of_gradient").unique().rows() == [("events.only.at", "one value only")]
+    for row in compared.filter(pl.col("derivative").is_not_null()).iter_rows(named=True):
+        width = row["value_above"] - row["value_below"]
+        assert (row["lower_value"], row["upper_value"]) == (row["value_below"], row["value_above"])
+        assert row["change"] == pytest.approx(row["derivative"] * width)
+    signs = dict(table.filter(parameter="events.speech.at").select("option", "sign_of_gradient").iter_rows())
+    assert signs == {"favor": "opposite", "neither": "no change", "oppose": "same"}
+
+
+def test_the_report_counts_how_often_the_gradient_has_the_sign_of_the_difference(html):
+    table = table_of(html, "Gradients by reach and timing")
+    assert dict(table.select("field", "same_sign").iter_rows()) == {"exposure.reach": 2, "at": 1}
+    assert table["derivatives"].to_list() == [2, 2], "a share that does not move has no sign to match"
+    assert table["median_size_of_gradient_per_difference"].to_list() == pytest.approx([60.0, 60.0])
+    assert "in 2 of 2 by exposure.reach, in 1 of 2 by at" in html
+
+
+def test_derivatives_stand_beside_what_tried_values_gave(html, ask):
     tried = ask("select parameter, value, share, outcome from intervention_surface where kind = 'grid'")
-    for row in table.filter(pl.col("slope_of_tried_values").is_not_null()).iter_rows(named=True):
-        line = tried.filter((pl.col("parameter") == row["parameter"]) & (pl.col("outcome") == row["option"]))
-        slope, _ = np.polyfit(line["value"], line["share"], 1)
-        assert row["slope_of_tried_values"] == pytest.approx(slope)
+    for caption in ("Derivatives of final shares by reach", "Derivatives of final shares by other fields"):
+        table = table_of(html, caption).filter(pl.col("slope_of_tried_values").is_not_null())
+        assert len(table) == 3
+        for row in table.iter_rows(named=True):
+            line = tried.filter((pl.col("parameter") == row["parameter"]) & (pl.col("outcome") == row["option"]))
+            slope, _ = np.polyfit(line["value"], line["share"], 1)
+            assert row["slope_of_tried_values"] == pytest.approx(slope)
+
+
+def test_gradients_by_reach_and_timing_are_not_shown_as_sizes(html):
+    others = table_of(html, "Derivatives of final shares by other fields")
+    assert others["parameter"].unique().to_list() == ["events.speech.credibility"]
 
 
 def test_the_verdict_names_the_baseline_that_is_better(evidence_tables, html):

@@ -1,4 +1,7 @@
-"""The intervention surface: grid against rollouts, gradients against differences, parts of large societies."""
+"""The intervention surface: grid against rollouts, gradients against differences, parts of large societies.
+
+Finite differences have tests of their own in `test_finite_differences.py`.
+"""
 
 from dataclasses import replace
 
@@ -7,6 +10,7 @@ import polars as pl
 import pytest
 import torch
 
+from assets.simulation.finite_differences import DIFFERENCED_FIELDS
 from assets.simulation.gradients import EVENT_FIELDS, final_shares, outcome_gradients
 from assets.simulation.interventions import intervention_surface, part_of_society
 from assets.simulation.outcomes import summarise_outcomes
@@ -48,6 +52,14 @@ def test_rows_of_grid_and_gradient(surface_of, make_scenario_rows):
     parameters += [f"events.story.{field}" for field in EVENT_FIELDS if field != "framing"]
     parameters += [f"ties.{tie_type}.strength" for tie_type in SOCIAL_TIE_TYPES]
     assert sorted(gradient["parameter"]) == sorted(3 * parameters)
+    difference = surface.filter(pl.col("kind") == "finite_difference")
+    names = ("announcement", "story")
+    parameters = [f"events.{name}.{field}" for name in names for field in DIFFERENCED_FIELDS]
+    assert sorted(difference["parameter"]) == sorted(3 * parameters)
+    assert difference.select("value_below", "value_above").null_count().row(0) == (0, 0)
+    others = pl.concat([grid, gradient])
+    assert others.height + difference.height == surface.height
+    assert others.select(pl.col("value_below", "value_above").is_null().all()).row(0) == (True, True)
     assert grid["derivative"].is_null().all()
     assert (gradient["derivative"] != 0).all()
     per_parameter = gradient.group_by("parameter").agg(pl.col("derivative").sum())
@@ -144,6 +156,13 @@ def test_gradient_of_reach_has_the_sign_of_the_grid(surface_of, make_scenario_ro
             assert np.sign(derivative) == np.sign(slope)
             assert derivative == pytest.approx(slope, rel=0.5)
     assert compared, "the event moves no share enough to compare"
+
+
+@pytest.mark.parametrize("field", ["at", "framing"])
+def test_a_grid_over_a_field_without_values_to_try_is_refused(surface_of, make_scenario_rows, field):
+    rows = make_scenario_rows(intervention_fields=[field], intervention_values=[[2.0]])
+    with pytest.raises(ValueError, match=f"announcement has an intervention on '{field}'; fields: valence, .*reach"):
+        surface_of(rows)
 
 
 def test_no_events_no_rows(surface_of, make_scenario_rows):
