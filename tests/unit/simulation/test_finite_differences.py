@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from assets.simulation.draws import replicate_seed
@@ -60,6 +60,8 @@ def test_values_around_hold_the_files_value_and_stay_in_range(value, start, num_
 
 
 @FEW
+@example(reach=1.0, timestep=1)
+@example(reach=0.02, timestep=4)
 @given(reach=st.floats(0, 1), timestep=st.integers(1, 4))
 def test_a_quotient_is_that_of_two_rollouts_made_by_hand(
     reach, timestep, differences_of, make_scenario_rows, final_answers, tables
