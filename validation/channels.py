@@ -9,12 +9,16 @@ import yaml
 
 @dataclass(frozen=True)
 class Channel:
-    """One anchored channel: its meaning and the wordings of its ends, on −1…1."""
+    """One anchored channel: its meaning and the wordings of its ends, on −1…1.
+
+    `follows_scale`: whether the channel is about the options, so that it changes sign when their scale is turned round.
+    """
 
     name: str
     definition: str
     low: str
     high: str
+    follows_scale: bool = False
 
 
 @cache

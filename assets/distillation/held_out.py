@@ -39,13 +39,16 @@ def predict_student(model: LSM, training_set: TrainingSet, anchor_weight: float 
         anchor_weight: 0 … 1, how much of the first answer's gap stays; the student's own when left out.
     """
     stack = stack_panel(training_set)
-    weight = float(model.leaning.weight) if anchor_weight is None else anchor_weight
     window = free_run(model, stack)
     with torch.no_grad():
         start = start_stack(model, stack, stack.channels_TNK[0])
+        weights = [
+            float(model.leaning_weight(asked.question)) if anchor_weight is None else anchor_weight
+            for asked in stack.questions
+        ]
         answers = [
             (read_logits(model, window, asked) + weight * answer_offset(model, start, asked)).double().softmax(2)
-            for asked in stack.questions
+            for asked, weight in zip(stack.questions, weights, strict=True)
         ]
     return _by_scenario(stack, training_set, answers)
 

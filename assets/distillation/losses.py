@@ -29,7 +29,10 @@ LARGEST_LOGIT = 3.0
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weight of each target in the training loss; the options are what is finally read."""
+    """Weight of each target in the training loss; the options are what is finally read.
+
+    `unread` is the weight of all targets together where no text is read (see `unread.py`); 0 leaves that out.
+    """
 
     options: float = 0.5
     anchored_options: float = 1.0
@@ -46,6 +49,7 @@ class LossWeights:
     settling: float = 5.0
     initial: float = 0.3
     static: float = 0.5
+    unread: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,10 @@
 The whole panel rolls out together in its graph. At the start of every window the channels of all agents are set to the
 teacher's and the gradient is cut; within a window the student runs on its own. Windows grow from one timestep to the
 whole scenario, so that teacher forcing fades from every step to none. Recorded answers, where there are any, are mixed
-in: every step of the optimiser asks some of the recorded people too. In the last stages people drawn from their
-attributes alone, as simulations draw them, are rolled out too, and their shares held to the teacher's. Held-out agents
-are there as neighbours and count in no loss; validation agents choose the epoch whose weights are kept.
+in: every step of the optimiser asks some of the recorded people too. Every rollout is learned with its texts and without
+(`unread.py`). In the last stages people drawn from their attributes alone, as simulations draw them, are rolled out too,
+and their shares held to the teacher's. Held-out agents are there as neighbours and count in no loss; validation agents
+choose the epoch whose weights are kept.
 
 Legend: N stacked agents, T timesteps, K channels.
 """
@@ -43,6 +44,7 @@ from assets.distillation.share_paths import (
 from assets.distillation.stacking import StackedPanel, stack_panel, start_stack, with_identity
 from assets.distillation.static_traces import StaticTraces, static_loss
 from assets.distillation.training_set import TrainingSet
+from assets.distillation.unread import turned_round, without_texts
 from model.lsm.config import LSMConfig
 from model.lsm.leaning import SMALLEST_SHARE
 from model.lsm.lsm import LSM
@@ -51,6 +53,7 @@ from model.lsm.state import State
 Tell = Callable[[str], None]
 DEFAULT_SETTINGS = TrainingSettings()
 VALIDATION_DRAWS = 2
+TURNED_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +91,7 @@ def train_student(
         training_set: the teacher's rollouts.
         epochs: passes over all rollouts.
         seed: fixes initial weights and noise.
-        config: sizes of the student.
+        config: sizes of the student; how many texts it knows is set here.
         progress: told once per evaluation.
         settings: how to train.
         checkpoints: folder in which each epoch is kept, so that a training that was killed goes on from its last one
@@ -140,6 +143,8 @@ class _Training:
         self.stack, self.model, self.heads, self.epochs, self.settings = stack, model, heads, epochs, settings
         self.is_training_N, self.is_validation_N, self.static = is_training_N, is_validation_N, static
         self.is_fitted_N = is_training_N | is_validation_N
+        unread = without_texts(stack)
+        self.unread = (unread, turned_round(unread))
         self.noise = torch.Generator().manual_seed(seed)
         residuals = list(model.initial.residual_parameters())
         known = {id(parameter) for parameter in residuals}
@@ -168,16 +173,20 @@ class _Training:
         config: LSMConfig,
         settings: TrainingSettings,
     ) -> "_Training":
+        static = training_set.static
+        questions = [asked.question for asked in stack.questions] + list(static.fitted.questions if static else ())
+        num_events = stack.timeline.num_events
+        config = replace(config, num_known_questions=len(questions), num_known_events=num_events)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = LSM(config)
             heads = AuxiliaryHeads(config)
+        model.know_texts(questions, stack.timeline.embedding_VD)
         only_validates_N = training_set.is_validation_S.repeat_interleave(training_set.num_agents)
         is_training_N = stack.repeat(training_set.is_training_P) & ~only_validates_N
         is_validation_N = stack.repeat(training_set.is_validation_P) | (
             stack.repeat(training_set.is_training_P) & only_validates_N
         )
-        static = training_set.static
         return cls(stack, model, heads, seed, epochs, settings, is_training_N, is_validation_N, static)
 
     def next_epoch(self, tell: Tell) -> None:
@@ -266,37 +275,34 @@ class _Training:
 
     def _observed_pass(self, window: int) -> dict[str, float]:
         """One pass over all timesteps from what was observed, with one optimiser step per stretch of gradient."""
-        model, stack, settings = self.model.train(), self.stack, self.settings
+        self.model.train()
+        stretches = [_Stretch(self, stack) for stack in self._stacks()]
+        num_timesteps = self.stack.num_timesteps
         sums: dict[str, float] = {}
-        num_steps = 0
-        observed = start_stack(model, stack, stack.channels_TNK[0])
-        is_anchored = float(model.leaning.weight) >= 0.5
-        offsets = [is_anchored * answer_offset(model, observed, asked).detach() for asked in stack.questions]
-        state = self._drop_identity(observed)
-        states, saliences, first = [state], [torch.zeros_like(state.conviction_N)], 0
-        for timestep in range(1, stack.num_timesteps + 1):
-            state, perception = model.advance(state, stack.graph, stack.timeline, timestep)
-            states.append(state)
-            saliences.append(perception.salience_N)
-            is_window_end = timestep % window == 0 or timestep == stack.num_timesteps
-            if not is_window_end and timestep - first < settings.longest_gradient:
+        num_steps, first = 0, 0
+        for timestep in range(1, num_timesteps + 1):
+            for stretch in stretches:
+                stretch.advance(timestep)
+            is_window_end = timestep % window == 0 or timestep == num_timesteps
+            if not is_window_end and timestep - first < self.settings.longest_gradient:
                 continue
-            done = window_of(first, states, saliences)
-            losses = window_losses(model, stack, done, self.is_training_N, offsets)
-            losses |= self.heads.losses(stack, done, self.is_training_N)
-            if first == 0:
-                losses["initial"] = self._initial_loss()
+            losses, *unread = [stretch.losses() for stretch in stretches]
             if self.static is not None:
-                losses["static"] = static_loss(model, self.static, self.noise)
+                losses["static"] = static_loss(self.model, self.static, self.noise)
+            losses |= {"unread": self._weighted(other) for other in unread}
             self._descend(losses)
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(loss.detach())
-            num_steps += 1
-            state = self._drop_identity(with_identity(model, stack, state.detach()))
-            if is_window_end:
-                state = force_channels(state, stack.channels_TNK[timestep])
-            states, saliences, first = [], [], timestep + 1
+            num_steps, first = num_steps + 1, timestep + 1
+            for stretch in stretches:
+                stretch.go_on(is_forced=is_window_end)
         return {name: value / (1 if name == "initial" else num_steps) for name, value in sums.items()}
+
+    def _stacks(self) -> list[StackedPanel]:
+        """The rollouts of an epoch, and the same without texts: scales as they are or, by chance, turned round."""
+        if not self.settings.weights.unread:
+            return [self.stack]
+        return [self.stack, self.unread[int(torch.rand((), generator=self.noise) < TURNED_SHARE)]]
 
     def _drawn_pass(self) -> dict[str, float]:
         """One pass over all timesteps of people drawn from their attributes, and on beyond the last; mean losses."""
@@ -383,25 +389,28 @@ class _Training:
             ]
             model.leaning.measure(gaps)
 
-    def _initial_loss(self) -> Tensor:
-        people = draw_people(self.model, self.stack, self._next_seed())
-        typical = start_stack(self.model, self.stack, None)
-        drawn = start_stack(self.model, self.stack, None, people.channels_NK)
-        leanings = drawn_leanings(self.model, people, self.stack)
-        return initial_loss(self.model, self.stack, typical, drawn, leanings, self.is_training_N)
+    def initial_loss(self, stack: StackedPanel) -> Tensor:
+        people = draw_people(self.model, stack, self._next_seed())
+        typical = start_stack(self.model, stack, None)
+        drawn = start_stack(self.model, stack, None, people.channels_NK)
+        leanings = drawn_leanings(self.model, people, stack)
+        return initial_loss(self.model, stack, typical, drawn, leanings, self.is_training_N)
 
     def _next_seed(self) -> int:
         return int(torch.randint(2**40, (1,), generator=self.noise))
 
-    def _drop_identity(self, state: State) -> State:
+    def drop_identity(self, state: State) -> State:
         """Inverted dropout of the identity, Srivastava et al. (2014), section 10."""
         share = self.settings.identity_dropout
         is_kept_NZ = torch.rand(state.identity_NZ.shape, generator=self.noise) >= share
         return replace(state, identity_NZ=state.identity_NZ * is_kept_NZ / (1 - share))
 
-    def _descend(self, losses: dict[str, Tensor]) -> None:
+    def _weighted(self, losses: dict[str, Tensor]) -> Tensor:
         weights = self.settings.weights
-        total = sum((getattr(weights, name) * loss for name, loss in losses.items()), start=torch.zeros(()))
+        return sum((getattr(weights, name) * loss for name, loss in losses.items()), start=torch.zeros(()))
+
+    def _descend(self, losses: dict[str, Tensor]) -> None:
+        total = self._weighted(losses)
         if not bool(torch.isfinite(total)):
             found = ", ".join(f"{name} {float(loss.detach()):.3g}" for name, loss in losses.items())
             raise FloatingPointError(
@@ -412,6 +421,44 @@ class _Training:
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.largest_gradient_norm)
         self.optimiser.step()
+
+
+class _Stretch:
+    """A rollout of a pass since the gradient was cut last."""
+
+    def __init__(self, training: _Training, stack: StackedPanel) -> None:
+        self.training, self.stack = training, stack
+        model = training.model
+        observed = start_stack(model, stack, stack.channels_TNK[0])
+        is_anchored = float(model.leaning.weight) >= 0.5
+        self.offsets = [is_anchored * answer_offset(model, observed, asked).detach() for asked in stack.questions]
+        self.timestep, self.first = 0, 0
+        self.state = training.drop_identity(observed)
+        self.states, self.saliences = [self.state], [torch.zeros_like(self.state.conviction_N)]
+
+    def advance(self, timestep: int) -> None:
+        """The next timestep."""
+        stack, self.timestep = self.stack, timestep
+        self.state, perception = self.training.model.advance(self.state, stack.graph, stack.timeline, timestep)
+        self.states.append(self.state)
+        self.saliences.append(perception.salience_N)
+
+    def losses(self) -> dict[str, Tensor]:
+        """Every loss since the gradient was cut last."""
+        training, stack = self.training, self.stack
+        done = window_of(self.first, self.states, self.saliences)
+        losses = window_losses(training.model, stack, done, training.is_training_N, self.offsets)
+        losses |= training.heads.losses(stack, done, training.is_training_N)
+        if self.first == 0:
+            losses["initial"] = training.initial_loss(stack)
+        return losses
+
+    def go_on(self, *, is_forced: bool) -> None:
+        """Cuts the gradient; where the window ends, the teacher's channels are taken."""
+        model, stack = self.training.model, self.stack
+        state = self.training.drop_identity(with_identity(model, stack, self.state.detach()))
+        self.state = force_channels(state, stack.channels_TNK[self.timestep]) if is_forced else state
+        self.states, self.saliences, self.first = [], [], self.timestep + 1
 
 
 def force_channels(state: State, channels_NK: Tensor) -> State:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-CONFIG_VERSION = 5
+CONFIG_VERSION = 6
 """Moves when weights of an older config would no longer mean the same."""
 
 
@@ -17,6 +17,9 @@ class LSMConfig:
         num_source_types: kinds of speakers of events.
         num_tie_types: kinds of ties between agents.
         text_dim: length of the embeddings of events, questions and options.
+        num_known_questions: questions that the student is trained on; others are read as far as they resemble one of
+            them (see `model/lsm/known_texts.py`). With 0 every question is read as it is.
+        num_known_events: the same for texts of events.
         num_episode_slots: episodes an agent can remember.
         salience_threshold: 0 … 1, salience above which a timestep is remembered.
         salience_half_life: timesteps after which a remembered episode counts half.
@@ -43,6 +46,8 @@ class LSMConfig:
     num_source_types: int = 7
     num_tie_types: int = 4
     text_dim: int = 64
+    num_known_questions: int = 0
+    num_known_events: int = 0
     num_channels: int = 12
     attribute_dim: int = 8
     identity_dim: int = 32
@@ -79,8 +84,9 @@ class LSMConfig:
             )
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type in (int, "int") and value < 1:
-                raise ValueError(f"LSMConfig.{field.name} is {value}; sizes are 1 or more.")
+            least = 0 if field.name.startswith("num_known_") else 1
+            if field.type in (int, "int") and value < least:
+                raise ValueError(f"LSMConfig.{field.name} is {value}; allowed: {least} or more.")
         for name in ("expression_storage", "state_storage"):
             if getattr(self, name) not in ("float32", "bfloat16"):
                 raise ValueError(f"LSMConfig.{name} is {getattr(self, name)!r}; allowed: float32 or bfloat16.")

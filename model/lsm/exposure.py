@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from model.lsm.config import LSMConfig
 from model.lsm.dense import Dense, DenseBlock, bounded_score
 from model.lsm.inputs import Timeline
+from model.lsm.known_texts import KnownTexts
 
 NUM_PUSHES = 4
 """Attention, valence, credibility and their product pass through beside the learned message."""
@@ -51,10 +52,11 @@ class Exposure(nn.Module):
         self.query = Dense(width, config.message_dim)
         self.source_trust = Dense(width, config.num_source_types)
         self.null_score = nn.Parameter(torch.zeros(()))
+        self.known = KnownTexts(config.num_known_events, config.text_dim)
 
     def describe_events(self, timeline: Timeline) -> tuple[Tensor, Tensor]:
         """Key and value of every event, each [V, F]."""
-        text_VD = timeline.embedding_VD.to(self.text.weight) * self.text.in_features**0.5
+        text_VD = self.known.read(timeline.embedding_VD.to(self.text.weight)) * self.text.in_features**0.5
         valence_V = timeline.valence_V.to(text_VD)
         credibility_V = timeline.credibility_V.to(text_VD)
         pushes_V3 = torch.stack([valence_V, credibility_V, valence_V * credibility_V], 1)

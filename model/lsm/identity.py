@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from model.lsm.config import LSMConfig
 from model.lsm.dense import Dense, DenseBlock
 from model.lsm.inputs import InputError, Question
+from model.lsm.known_texts import KnownTexts
 
 UNKNOWN = -1
 """Attribute code of a person of whom the attribute is not known."""
@@ -65,6 +66,7 @@ class Topic(nn.Module):
         self.size = config.topic_dim
         self.wording = Dense(config.text_dim, config.topic_dim)
         self.direction = Dense(config.text_dim, config.topic_dim)
+        self.known = KnownTexts(config.num_known_questions, config.text_dim)
 
     def forward(self, questions: Sequence[Question]) -> Tensor:
         """The topic [P]; zero without questions, or when the config leaves topics out."""
@@ -72,10 +74,11 @@ class Topic(nn.Module):
         if not self.is_used or not questions:
             return weight.new_zeros(self.size)
         scale = self.wording.in_features**0.5
-        wordings = [question.embedding_D for question in questions]
+        wording_QD = torch.stack([question.embedding_D for question in questions]).to(weight)
         directions = [question.option_scores_O @ question.option_embeddings_OD for question in questions]
-        wording_D = torch.stack(wordings).mean(0).to(weight) * scale
-        direction_D = torch.stack(directions).mean(0).to(weight) * scale
+        familiarity_Q = self.known.familiarity(wording_QD)[:, None]
+        wording_D = (familiarity_Q * wording_QD).mean(0) * scale
+        direction_D = (familiarity_Q * torch.stack(directions).to(weight)).mean(0) * scale
         return torch.tanh(self.wording(wording_D[None]) + self.direction(direction_D[None]))[0]
 
 

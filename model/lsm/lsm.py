@@ -53,6 +53,25 @@ class LSM(nn.Module):
         """Trainable numbers."""
         return sum(parameter.numel() for parameter in self.parameters())
 
+    def know_texts(self, questions: Sequence[Question], embedding_VD: Tensor) -> None:
+        """Sets the questions, and the texts of events, that the student is trained on (see `known_texts.py`).
+
+        Raises:
+            ValueError: their numbers are not those of the config.
+        """
+        wordings = [question.embedding_D for question in questions]
+        wording_QD = torch.stack(wordings) if wordings else embedding_VD.new_zeros(0, self.config.text_dim)
+        for known in (self.topic.known, self.readout_head.known):
+            known.know(wording_QD)
+        self.exposure.known.know(embedding_VD)
+
+    def leaning_weight(self, question: Question) -> Tensor:
+        """How much of the gap between a first answer and the one that is read stays, 0 … 1.
+
+        All of it where the question's texts are not read: the gap is then what the student does not know.
+        """
+        return 1 - self.readout_head.familiarity(question) * (1 - self.leaning.weight)
+
     def noise_size(self, questions: Sequence[Question]) -> int:
         """Standard normal numbers per agent that a drawn initial state takes: channels, then leanings."""
         return self.config.num_channels + noise_size(questions)
@@ -158,7 +177,7 @@ class LSM(nn.Module):
         known = []
         for question, answer_NO in zip(questions, observed_answers, strict=True):
             gap_NO = answer_gap(answer_NO.to(channels_NK), self.readout_head(channels_NK, latent_NU, question))
-            known.append(torch.where(answer_NO.isnan(), torch.nan, self.leaning.weight * gap_NO))
+            known.append(torch.where(answer_NO.isnan(), torch.nan, self.leaning_weight(question) * gap_NO))
         known_NA = torch.cat(known, 1)
         return torch.where(known_NA.isnan(), leaning_NA, known_NA)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from model.lsm.config import LSMConfig
 from model.lsm.dense import Dense, DenseBlock
 from model.lsm.inputs import InputError, Question
+from model.lsm.known_texts import KnownTexts
 
 STANCE_LIMIT = 1.5
 """Stances may lie beyond the outermost options, so that an outermost option can be all but certain."""
@@ -34,6 +35,11 @@ class Readout(nn.Module):
         self.question = DenseBlock(2 * config.text_dim, config.hidden_dim, 2 * size + 2)
         self.option = DenseBlock(2 * config.text_dim + 1, config.hidden_dim, size + 1)
         self.stance = Dense(size, 1)
+        self.known = KnownTexts(config.num_known_questions, config.text_dim)
+
+    def familiarity(self, question: Question) -> Tensor:
+        """How far the question's texts are read, 0 … 1, by its wording."""
+        return self.known.familiarity(question.embedding_D.to(self.stance.weight)[None])[0]
 
     def describe(self, question: Question) -> tuple[Tensor, Tensor]:
         """Features of the question [2R + 2] and of its options [O, R + 1].
@@ -47,7 +53,7 @@ class Readout(nn.Module):
                 f"allowed: {self.text_dim}, as the student was trained. Embed it with the student's text encoder."
             )
         weight = self.stance.weight
-        scale = self.text_dim**0.5
+        scale = self.text_dim**0.5 * self.familiarity(question)
         wording_D = question.embedding_D.to(weight) * scale
         option_OD = question.option_embeddings_OD.to(weight) * scale
         score_O1 = question.option_scores_O.to(weight)[:, None]
