@@ -27,7 +27,7 @@ class TrainingSettings:
     """
 
     travel: float = 0.4
-    largest_learning_rate: float = 5e-3
+    largest_learning_rate: float = 3e-3
     residual_pace: float = 10.0
     weight_decay: float = 0.02
     largest_gradient_norm: float = 1.0
