@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from assets.distillation.stacking import StackedPanel
+from assets.distillation.static_traces import StaticTraces
 
 MODEL, HEADS, BEST, OPTIMISER, NOISE = "model/", "heads/", "best/", "optimiser/", "noise"
 
@@ -58,6 +61,27 @@ def training_key(parts: Mapping[str, object], tensors: Mapping[str, Tensor]) -> 
         hasher.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         hasher.update(tensor.contiguous().numpy().tobytes())
     return hasher.hexdigest()[:24]
+
+
+def data_tensors(stack: StackedPanel, static: StaticTraces | None) -> dict[str, Tensor]:
+    """Every tensor of the teacher's rollouts and of recorded answers, by name: what `training_key` digests."""
+    found: dict[str, Tensor] = {}
+    for place, record in (("stack", stack), ("graph", stack.graph), ("timeline", stack.timeline)):
+        for field in fields(record):
+            value = getattr(record, field.name)
+            if isinstance(value, Tensor):
+                found[f"{place}.{field.name}"] = value
+    if static is not None:
+        for name, answers in (("fitted", static.fitted), ("validation", static.validation)):
+            found |= {f"static.{name}.codes": answers.codes_PF, f"static.{name}.chosen": answers.chosen_PQ}
+            found |= {f"static.{name}.question{n}": item.embedding_D for n, item in enumerate(answers.questions)}
+    for number, asked in enumerate(stack.questions):
+        found |= {f"question{number}.agents": asked.agents_M, f"question{number}.answers": asked.probability_TMO}
+        found |= {
+            f"question{number}.{name}": getattr(asked.question, name)
+            for name in ("embedding_D", "option_embeddings_OD", "option_scores_O")
+        }
+    return found
 
 
 def write_progress(path: Path, progress: Progress) -> None:

@@ -3,18 +3,21 @@
 Legend: N stacked agents, T timesteps (0 … last), K channels, M agents of a question, O options.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from assets.distillation.losses import Window, answer_offset, read_logits, window_of
+from assets.distillation.share_paths import SharePath, counted_answers, share_error, share_path
 from assets.distillation.stacking import StackedPanel, StackedQuestion, start_stack
 from model.lsm.lsm import LSM
 from model.lsm.noise import standard_normal
 from model.lsm.state import State
 
 ANCHOR_WEIGHTS = tuple(number / 10 for number in range(11))
+VALIDATION_DRAWS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +108,30 @@ def free_running_error(model: LSM, stack: StackedPanel, counts_N: Tensor) -> tup
                 errors[number] += gap_TM[is_known_TM].sum()
     best = int(errors.argmin())
     return float(errors[best]) / max(1, num_known), ANCHOR_WEIGHTS[best]
+
+
+def drawn_shares_error(model: LSM, stack: StackedPanel, teacher: Sequence[SharePath], counts_N: Tensor) -> float:
+    """Mean over questions of how far the shares of drawn people are from the teacher's, see `share_paths.share_error`.
+
+    Args:
+        model: the student.
+        stack: whose questions are asked.
+        teacher: the teacher's shares of every question.
+        counts_N: bool, agents of whom the shares are taken.
+    """
+    errors = []
+    answers: list[list[Tensor]] = []
+    with torch.no_grad():
+        for draw in range(VALIDATION_DRAWS):
+            people = draw_people(model, stack, draw)
+            window = drawn_run(model, stack, people, stack.num_timesteps)
+            answers.append(drawn_answers(model, window, people, stack))
+        for number, asked in enumerate(stack.questions):
+            mean_TMO = torch.stack([drawn[number] for drawn in answers]).mean(0)
+            is_known_TM = counted_answers(asked, counts_N)
+            ours = share_path(mean_TMO, is_known_TM, stack.scenario_of(asked.agents_M), stack.num_copies)
+            errors.append(share_error(ours, teacher[number]))
+    return sum(errors) / len(errors)
 
 
 def known_targets(asked: StackedQuestion, counts_N: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,9 +16,10 @@ from assets.distillation.checkpoints import CheckpointError, read_progress
 from assets.distillation.distil import Distilled, distil, student_config
 from assets.distillation.free_running import free_run
 from assets.distillation.held_out import predict_student
+from assets.distillation.observed_pass import force_channels
 from assets.distillation.schedule import TrainingSettings
 from assets.distillation.stacking import stack_panel, start_stack
-from assets.distillation.training import force_channels, train_student
+from assets.distillation.training import train_student
 from assets.distillation.training_set import TrainingSet
 from model.lsm.leaning import SMALLEST_SHARE
 from model.lsm.lsm import LSM
