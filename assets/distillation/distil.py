@@ -91,6 +91,7 @@ def distil(
     progress: Callable[[str], None] | None = None,
     checkpoints: Path | None = None,
     static: StaticTraces | None = None,
+    settings: TrainingSettings = DEFAULT_SETTINGS,
 ) -> Distilled:
     """Trains a student and its baselines on a teacher's traces and judges them on held-out agents.
 
@@ -107,6 +108,7 @@ def distil(
         progress: told what is being done.
         checkpoints: folder in which trainings keep every epoch, so that a killed one goes on; None to keep nothing.
         static: recorded answers that are mixed into every training; none when left out.
+        settings: how to train.
 
     Raises:
         TrainingSetError: the tables do not fit together.
@@ -124,6 +126,7 @@ def distil(
             seed=own_seed,
             config=variant,
             progress=lambda message, name=name: tell(f"{name}: {message}"),
+            settings=settings,
             checkpoints=checkpoints,
         )
     tell("baselines: regression and opinion dynamics")
@@ -154,6 +157,7 @@ def distil(
         curves=pl.concat(
             [student.curves.select(pl.lit(name).alias("model"), pl.all()) for name, student in trained.items()]
         ),
+        settings=settings,
         others=others,
         member_tvds=(gates[0].student_value, *(_held_out_tvd(student.model, training_set) for student in others)),
     )

@@ -63,7 +63,10 @@ def test_copies_of_a_graph_have_its_ties_and_none_between(
     for copy in range(num_copies):
         ties = slice(copy * num_ties, (copy + 1) * num_ties)
         assert torch.equal(stacked.src_E[ties] - copy * num_agents, graph.src_E)
-        assert torch.equal(listeners(stacked.offsets_N1)[ties] - copy * num_agents, listeners(graph.offsets_N1))
+        assert torch.equal(
+            listeners(stacked.offsets_N1, stacked.num_ties)[ties] - copy * num_agents,
+            listeners(graph.offsets_N1, graph.num_ties),
+        )
 
 
 @given(seed=seeds, num_steps=st.integers(2, 9), num_agents=st.integers(1, 4))

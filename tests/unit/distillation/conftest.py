@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from assets.distillation.distil import Distilled, distil
+from assets.distillation.schedule import TrainingSettings
 from assets.distillation.training_set import TrainingSet, build_training_set
 from validation.attributes import ATTRIBUTES
 from validation.channels import channel_names
@@ -19,6 +20,8 @@ from validation.contracts import CONTRACTS
 NUM_AGENTS = 60
 NUM_STEPS = 5
 TEXT_DIM = 64
+SHORT_STEPS = TrainingSettings(travel=0.2)
+"""So few rollouts make few steps; at the usual travel these would be too long."""
 STANCE_CHANNEL = channel_names().index("identity_alignment")
 
 
@@ -213,4 +216,5 @@ def _traces(agents: pl.DataFrame, ties: pl.DataFrame, scenario_id: str, rng: np.
 @pytest.fixture(scope="session")
 def distilled(panel: Panel) -> Distilled:
     """A student of the known law with everything found out about it; nothing may change it."""
-    return distil(panel.agents, panel.ties, panel.media_sources, panel.scenarios, panel.traces, epochs=40, seed=3)
+    tables = (panel.agents, panel.ties, panel.media_sources, panel.scenarios, panel.traces)
+    return distil(*tables, epochs=60, seed=3, settings=SHORT_STEPS)

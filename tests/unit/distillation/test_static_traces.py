@@ -15,6 +15,7 @@ from assets.distillation.distil import student_config
 from assets.distillation.readout_training import predict_answers, validation_loss
 from assets.distillation.recorded_readout import Registered, score_recorded_readout
 from assets.distillation.recorded_split import read_recorded
+from assets.distillation.schedule import TrainingSettings
 from assets.distillation.static_traces import StaticTraces, attribute_codes, static_loss, static_traces
 from assets.distillation.training import train_student
 from assets.distillation.training_set import TrainingSet
@@ -157,8 +158,11 @@ def test_one_training_learns_rollouts_and_recorded_answers(
     recorded: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame], mixed: TrainingSet, traces: StaticTraces
 ) -> None:
     config = student_config(mixed)
-    both = train_student(mixed, epochs=30, seed=1, config=config)
-    alone = train_student(replace(mixed, static=None), epochs=30, seed=1, config=config)
+    settings = TrainingSettings(travel=0.2)
+    both, alone = (
+        train_student(data, epochs=30, seed=1, config=config, settings=settings)
+        for data in (mixed, replace(mixed, static=None))
+    )
     uniform = float(np.log(2))
     assert validation_loss(both.model, traces.validation) < uniform - 0.2
     assert validation_loss(alone.model, traces.validation) > uniform - 0.1

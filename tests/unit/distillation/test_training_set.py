@@ -70,7 +70,9 @@ def test_the_graph_is_that_of_the_panel(panel: "Panel") -> None:
     traces = panel.traces.filter(pl.col("agent_id").is_in(some))
     made = build_training_set(panel.agents, panel.ties, panel.media_sources, panel.scenarios, traces, 3)
     assert made.agent_ids == some.tolist()
-    pairs = set(zip(made.graph.src_E.tolist(), listeners(made.graph.offsets_N1, made.graph.num_ties).tolist(), strict=True))
+    pairs = set(
+        zip(made.graph.src_E.tolist(), listeners(made.graph.offsets_N1, made.graph.num_ties).tolist(), strict=True)
+    )
     expected = {(src // 2, dst // 2) for src, dst in panel.ties.select("src", "dst").rows() if src % 2 == dst % 2 == 0}
     assert pairs == expected
 

@@ -11,6 +11,7 @@ from assets.distillation.held_out import predict_student
 from assets.distillation.losses import LossWeights
 from assets.distillation.schedule import TrainingSettings
 from assets.distillation.stacking import stack_panel
+from assets.distillation.teacher_rollouts import QuestionTargets
 from assets.distillation.training import train_student
 from assets.distillation.training_set import TrainingSet
 from assets.distillation.unread import turned_round, without_texts
@@ -70,40 +71,33 @@ def test_a_student_knows_the_texts_that_it_was_trained_on(training_set: Training
 
 @pytest.mark.slow
 def test_learning_without_texts_carries_over_to_a_question_that_was_not_asked(training_set: TrainingSet) -> None:
-    """The same world asked in other words: with texts left out in training, nothing is lost by them."""
-    other = torch.nn.functional.normalize(torch.randn(64, generator=torch.Generator().manual_seed(5)), dim=0)
-    size = training_set.rollouts[0].targets[0].question.embedding_D.shape[0]
-    renamed = replace(
-        training_set,
-        rollouts=tuple(
-            replace(
-                rollout,
-                targets=tuple(
-                    replace(
-                        target,
-                        question=replace(
-                            target.question,
-                            embedding_D=other[:size],
-                            option_embeddings_OD=target.question.option_embeddings_OD.flip(1),
-                        ),
-                    )
-                    for target in rollout.targets
-                ),
-            )
-            for rollout in training_set.rollouts
-        ),
+    """The same world asked in other words; means over two seeds, since so small a world leaves much to chance."""
+    rollouts = tuple(
+        replace(rollout, targets=tuple(map(_reworded, rollout.targets))) for rollout in training_set.rollouts
     )
-    errors = {}
-    for weight in (0.0, 0.5):
-        settings = TrainingSettings(weights=LossWeights(unread=weight))
-        model = train_student(
-            training_set, epochs=30, seed=2, config=student_config(training_set), settings=settings
-        ).model
-        found = predict_student(model, renamed)
-        gaps = [
-            np.abs(found[rollout.scenario_id, target.question.question_id] - target.probability_TPO.numpy()).sum(2)[1:]
-            for rollout in renamed.rollouts
-            for target in rollout.targets
-        ]
-        errors[weight] = float(np.nanmean(np.concatenate([gap.ravel() for gap in gaps])) / 2)
-    assert errors[0.5] < 0.9 * errors[0.0]
+    renamed = replace(training_set, rollouts=rollouts)
+    errors: dict[float, list[float]] = {0.0: [], 0.5: []}
+    for weight, found in errors.items():
+        settings = TrainingSettings(travel=0.2, weights=LossWeights(unread=weight))
+        for seed in (2, 3):
+            config = student_config(training_set)
+            model = train_student(training_set, epochs=60, seed=seed, config=config, settings=settings).model
+            said = predict_student(model, renamed)
+            gaps = [
+                np.abs(said[rollout.scenario_id, target.question.question_id] - target.probability_TPO.numpy())
+                for rollout in renamed.rollouts
+                for target in rollout.targets
+            ]
+            found.append(float(np.nanmean(np.concatenate([gap[1:].sum(2).ravel() for gap in gaps])) / 2))
+    assert np.mean(errors[0.5]) < 0.9 * np.mean(errors[0.0]), errors
+
+
+def _reworded(target: QuestionTargets) -> QuestionTargets:
+    question = target.question
+    random_D = torch.randn(len(question.embedding_D), generator=torch.Generator().manual_seed(5))
+    other = replace(
+        question,
+        embedding_D=torch.nn.functional.normalize(random_D, dim=0),
+        option_embeddings_OD=question.option_embeddings_OD.flip(1),
+    )
+    return replace(target, question=other)
