@@ -57,7 +57,9 @@ def render_model_card(
             "- It imitates its teacher. Agreement with the teacher is no evidence about real people; that is what the "
             "comparison with surveys in the validation report is for.",
             f"- Held out are {SPLIT}, not scenarios: the figures say nothing about questions or events unlike those "
-            "it was trained on. The table unseen_scenarios says how badly it carries over to those.",
+            "it was trained on. The table unseen_scenarios says how it carries over to those.",
+            "- A text unlike those that it was trained on is not read: it goes by the positions of options, and by the "
+            "valence, credibility and speaker of events. Levels before any event mean nothing there.",
             "- Synthetic agents are no individuals. Do not use it to predict, rank or target a real person.",
             "- Weights are safetensors with a JSON config; loading them executes no code.",
             "",

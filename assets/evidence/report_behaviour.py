@@ -35,9 +35,10 @@ def behaviour_section(query: Query, context: ReportContext) -> Section:
         TextBlock(
             "Each case is an intervention with a published outcome. Target range, source and mapping were declared "
             "before any simulation, and nothing is trained on these scenarios or their questions: the student meets "
-            "both for the first time. The naive answers are equal chances for shares and no effect for changes; a "
-            "student that is not ahead of them knows nothing about behaviour. Leakage risk marks a student whose "
-            "teacher can have read of the outcome; the embedded teacher cannot."
+            "both for the first time, and does not read texts unlike those of its training. The naive answers are "
+            "equal chances for shares and no effect for changes; a student that is not ahead of them knows nothing "
+            "about behaviour. Leakage risk marks a student whose teacher can have read of the outcome; the embedded "
+            "teacher cannot."
         ),
         table_block(query, SCORE_CARD, "Score card by model; naive answers cover one kind of quantity each"),
         table_block(query, CASES, "Every case: the student, the range declared beforehand, and the verdict"),

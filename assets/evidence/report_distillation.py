@@ -89,7 +89,8 @@ def unseen_blocks(query: Query) -> list[Block]:
             "questions (lsm) and meets held-out agents in them. lsm_seen, the registered student, saw other agents "
             "there: a bound, not a rival. Friedkin–Johnsen takes its parameters from the other questions. tvd is the "
             "distance of answers when each agent's first is told; share_changes the error of drawn people's changes, "
-            "where persistence stands for no change."
+            "where persistence stands for no change. Texts unlike those of the training are not read: the student "
+            "goes by the positions of options, and by the valence, credibility and speaker of events."
         ),
         table_block(query, UNSEEN, "The student on scenarios left out of training", {"agents": "count"}),
     ]
