@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from orchestration.settings import PROJECT_ROOT
 from orchestration.table_store import TableStore
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 RUN_SECONDS = 600
 

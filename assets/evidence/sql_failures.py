@@ -92,7 +92,7 @@ def losing_rows(tables: tuple[str, ...]) -> str:
             f"from ({standing('teacher_agreement', 'true')}) where verdict like 'loses to%'"
         )
         parts.append(
-            "select 'reasoning clusters' as part, metric as figure, ours, verdict\n"
+            "select 'reasoning clusters' as part, metric || ' of simulated people' as figure, ours, verdict\n"
             f"from ({CLUSTER_STANDING}) where verdict like 'loses to%'"
         )
     if "survey_calibration" in tables:
