@@ -27,9 +27,10 @@ from assets.distillation.observed_pass import ObservedPass
 from assets.distillation.readout_training import validation_loss
 from assets.distillation.schedule import TrainingSettings
 from assets.distillation.share_paths import counted_answers, teacher_paths
-from assets.distillation.stacking import stack_panel, start_stack
+from assets.distillation.stacking import StackedPanel, stack_panel, start_stack
 from assets.distillation.training_set import TrainingSet
 from model.lsm.config import LSMConfig
+from model.lsm.inputs import Question
 from model.lsm.lsm import LSM
 
 Tell = Callable[[str], None]
@@ -118,8 +119,7 @@ class _Training:
         self.is_training_N = is_training_N & ~only_validates_N
         self.is_validation_N = stack.repeat(training_set.is_validation_P) | (is_training_N & only_validates_N)
         self.is_fitted_N = self.is_training_N | self.is_validation_N
-        questions = [asked.question for asked in stack.questions] + list(static.fitted.questions if static else ())
-        self.learner = Learner(config, questions, stack.timeline.embedding_VD, seed, settings)
+        self.learner = Learner(config, *_learned_texts(training_set, stack), seed, settings)
         self.observed_pass = ObservedPass(self.learner, stack, self.is_training_N, static)
         self.drawn_pass = DrawnPass(self.learner, stack, self.is_training_N)
         self.rates = settings.learning_rates(epochs, stack.num_timesteps)
@@ -141,6 +141,7 @@ class _Training:
         self.curves += [(epoch, f"loss_{name}", value) for name, value in losses.items()]
         if epoch % settings.evaluate_every and epoch < epochs:
             return
+        model.eval()
         tvd, anchor_weight = free_running_error(model, self.stack, self.is_validation_N)
         model.leaning.weight.fill_(anchor_weight)
         self._measure_leanings()
@@ -220,3 +221,18 @@ class _Training:
                 for asked in stack.questions
             ]
             model.leaning.measure(gaps)
+
+
+def _learned_texts(training_set: TrainingSet, stack: StackedPanel) -> tuple[list[Question], Tensor]:
+    """Questions and texts of events [V, D] of scenarios that do not only validate; recorded questions count too."""
+    only_validates_S = training_set.is_validation_S
+    questions = [
+        asked.question for asked in stack.questions if not only_validates_S[stack.scenario_of(asked.agents_M)].all()
+    ]
+    static = training_set.static
+    events = [
+        rollout.timeline.embedding_VD
+        for rollout, only_validates in zip(training_set.rollouts, only_validates_S.tolist(), strict=True)
+        if not only_validates
+    ]
+    return questions + list(static.fitted.questions if static else ()), torch.cat(events)

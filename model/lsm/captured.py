@@ -3,7 +3,8 @@
 With few agents a graphics processor waits for the host to start the next operation. What a timestep starts depends on
 which events are active and which have begun alone; everything else is numbers in memory. The first timestep of a kind
 runs plainly, the second is recorded, and the following are replayed, whatever the state and the timestep. Everybody is
-computed, reached or not, which leaves every bit as it is (`timestep.move_everybody`).
+computed, reached or not, which leaves every bit as it is (`timestep.move_everybody`). The recording itself has not been
+run on a device yet.
 
 Source: CUDA C++ programming guide, section on CUDA graphs: capture of a stream, then launches of the whole.
 
@@ -12,7 +13,7 @@ Legend: N agents, E ties, S speakers, X expression.
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -34,6 +35,14 @@ Kind = tuple[tuple[int, ...], tuple[int, ...]]
 """Events that are active, and events that have begun."""
 
 
+@dataclass(frozen=True)
+class _Recording:
+    """What replays a timestep, and the body that it was made of: it owns the memory that the replay reads."""
+
+    replay: Body
+    body: Body
+
+
 class CapturedTimesteps:
     """The timesteps of one rollout without gradient, of agents who are all there are.
 
@@ -50,7 +59,7 @@ class CapturedTimesteps:
         self.graph = graph
         self.num_recorded = 0
         self._record = _on_device() if record is None else record
-        self._replay: dict[Kind, Body | None] = {}
+        self._recorded: dict[Kind, _Recording | None] = {}
         self._memory: _Memory | None = None
         self._has_failed = False
 
@@ -59,25 +68,30 @@ class CapturedTimesteps:
         return not self._has_failed and state.num_agents <= MOST_AGENTS and timeline.delay_V is None
 
     def advance(self, state: State, timeline: Timeline, timestep: int) -> tuple[State, Perception]:
-        """The next state and what the timestep did to each agent, as `LSM.advance` gives them."""
+        """The next state and what the timestep did to each agent, as `LSM.advance` gives them.
+
+        All calls are about one timeline, of which nothing but the starts of events may have changed in between. All
+        agents are computed together, whatever was asked for to bound memory: they are few.
+        """
         kind = (tuple(timeline.active(timestep).tolist()), tuple(timeline.begun(timestep)))
-        if kind not in self._replay:
-            self._replay[kind] = None
+        if kind not in self._recorded:
+            self._recorded[kind] = None
             return self.model.advance(state, self.graph, timeline, timestep)
         if self._memory is None:
             self._memory = _Memory(self.model, self.graph, state)
-        memory, replay = self._memory, self._replay[kind]
-        if replay is None:
+        memory, recorded = self._memory, self._recorded[kind]
+        if recorded is None:
+            body = memory.body_of(timeline, timestep)
             try:
-                replay = self._record(memory.body_of(timeline, timestep))
+                recorded = _Recording(self._record(body), body)
             except RuntimeError as error:
                 self._has_failed = True
                 logger.warning("Timesteps run one operation at a time: they could not be recorded (%s).", error)
                 return self.model.advance(state, self.graph, timeline, timestep)
-            self._replay[kind] = replay
+            self._recorded[kind] = recorded
             self.num_recorded += 1
         memory.load(state, timestep)
-        replay()
+        recorded.replay()
         return memory.hand_out(state)
 
 

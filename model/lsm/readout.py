@@ -1,7 +1,8 @@
 """Answers to any question, read from channels and latent alone.
 
-Options are scored against the embedded wordings of question and option, so a question that training never saw can be
-asked. With R features of agent (h), question (q) and option (k), and position y of an option on the scale:
+Options are scored against the embedded wordings of question and option, as far as the question is familiar
+(`known_texts.py`), so any question can be asked. With R features of agent (h), question (q) and option (k), and
+position y of an option on the scale:
 
     fit_o     = (h ⊙ (1 + tanh q)) · k_o / √R + b_o
     ordinal:    logit_o = fit_o − exp(κ) (y_o − μ)²          nominal: logit_o = fit_o + exp(κ) y_o μ

@@ -198,7 +198,9 @@ def rollout_steps(
     Args are those of `rollout`, and:
         is_recorded: whether records are wanted.
         is_captured: whether timesteps without gradient that repeat on a graphics processor are recorded as CUDA graphs
-            and replayed, where few enough agents make that worth while and all of them are here; changes no bit.
+            and replayed, where few enough agents make that worth while and all of them are here. They are then
+            computed together, whatever `agents_per_block`; the bits are meant to be the same, and a test says so
+            where there is a device.
         after: where an earlier rollout of the same inputs was left; the first timestep is the one after it.
         peers: the other parts of a society of which these agents are one; None where they are all.
 

@@ -3,7 +3,9 @@
 On a processor a recording is a call that does the same again with the same memory; a device records a CUDA graph.
 """
 
+import gc
 import logging
+import weakref
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
@@ -135,6 +137,29 @@ def test_a_recorded_timestep_neither_asks_nor_leaves_its_device(name, monkeypatc
     assert {tensor.device.type for tensor in captured._changing(perception)} == {"meta"}
     with pytest.raises(RuntimeError, match="meta"):
         int(inputs[1].timestep)
+
+
+def test_what_a_recording_reads_lives_as_long_as_it():
+    """A device keeps addresses and no tensors, so nobody but us keeps what lies there."""
+    planned = []
+
+    def forgets(body):
+        body()
+        cells = dict(zip(body.__code__.co_freevars, body.__closure__, strict=True))
+        planned.append(weakref.ref(cells["planned"].cell_contents.events[0]))
+        return lambda: None
+
+    attributes_NA, graph, timeline = make_town(20, 60)
+    recorded = CapturedTimesteps(MODEL, graph, forgets)
+    with torch.no_grad():
+        state = MODEL.initial_state(attributes_NA)
+        for _ in range(3):
+            recorded.advance(state, timeline, 1)
+    gc.collect()
+    assert planned[0]() is not None
+    del recorded
+    gc.collect()
+    assert planned[0]() is None
 
 
 def test_what_cannot_be_recorded_runs_plainly_and_says_so(caplog):

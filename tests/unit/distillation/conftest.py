@@ -4,7 +4,7 @@ The law: a hidden stance starts from party and a personal part; an event adds it
 move towards the mean stance of those they hear. The channel identity_alignment is the stance, answers are read from it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -38,6 +38,20 @@ class Panel:
     def training_set(self, seed: int = 3) -> TrainingSet:
         """The training set that these tables make."""
         return build_training_set(self.agents, self.ties, self.media_sources, self.scenarios, self.traces, seed)
+
+    def of_its_own_question(self, num_timesteps: int) -> TrainingSet:
+        """The panel's two scenarios, of which the quiet one asks something else and ends earlier."""
+        is_quiet = pl.col("scenario_id") == "quiet"
+        other = pl.col("text_embedding").list.reverse()
+        scenarios = self.scenarios.with_columns(
+            pl.when(is_quiet).then(pl.lit("other")).otherwise("name").alias("name"),
+            pl.when(is_quiet).then(other).otherwise("text_embedding").alias("text_embedding"),
+            pl.when(is_quiet).then(num_timesteps).otherwise("num_timesteps").cast(pl.Int32).alias("num_timesteps"),
+        )
+        traces = self.traces.filter(~is_quiet | (pl.col("timestep") <= num_timesteps)).with_columns(
+            pl.when(is_quiet).then(pl.lit("other")).otherwise("question_id").alias("question_id")
+        )
+        return replace(self, scenarios=scenarios, traces=traces).training_set()
 
 
 @pytest.fixture(scope="session")

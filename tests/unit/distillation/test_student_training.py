@@ -217,24 +217,9 @@ def test_gradients_are_cut_within_long_scenarios(training_set: TrainingSet) -> N
     assert losses.is_finite().all()
 
 
-def of_its_own_question(panel: "Panel", num_timesteps: int) -> TrainingSet:
-    """The panel's two scenarios, of which the quiet one asks something else and ends earlier."""
-    is_quiet = pl.col("scenario_id") == "quiet"
-    other = pl.col("text_embedding").list.reverse()
-    scenarios = panel.scenarios.with_columns(
-        pl.when(is_quiet).then(pl.lit("other")).otherwise("name").alias("name"),
-        pl.when(is_quiet).then(other).otherwise("text_embedding").alias("text_embedding"),
-        pl.when(is_quiet).then(num_timesteps).otherwise("num_timesteps").cast(pl.Int32).alias("num_timesteps"),
-    )
-    traces = panel.traces.filter(~is_quiet | (pl.col("timestep") <= num_timesteps)).with_columns(
-        pl.when(is_quiet).then(pl.lit("other")).otherwise("question_id").alias("question_id")
-    )
-    return replace(panel, scenarios=scenarios, traces=traces).training_set()
-
-
 @pytest.mark.parametrize("is_validation", [False, True])
 def test_a_question_without_counted_answers_in_a_window_stops_no_training(panel: "Panel", is_validation: bool) -> None:
-    training_set = of_its_own_question(panel, num_timesteps=2)
+    training_set = panel.of_its_own_question(num_timesteps=2)
     flags = [is_validation and rollout.scenario_id == "quiet" for rollout in training_set.rollouts]
     training_set = replace(training_set, is_validation_S=torch.tensor(flags))
 

@@ -1,6 +1,7 @@
 """Rollouts without texts, and with scales turned round: the same people, answers and events."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from assets.distillation.training import train_student
 from assets.distillation.training_set import TrainingSet
 from assets.distillation.unread import turned_round, without_texts
 from validation.channels import channel_names
+
+if TYPE_CHECKING:
+    from .conftest import Panel
 
 
 def test_without_texts_only_wordings_are_gone(training_set: TrainingSet) -> None:
@@ -67,6 +71,20 @@ def test_a_student_knows_the_texts_that_it_was_trained_on(training_set: Training
     for asked in stack.questions:
         assert float(model.readout_head.familiarity(asked.question)) == pytest.approx(1.0, abs=1e-5)
     assert torch.equal(model.exposure.known.known_QD, stack.timeline.embedding_VD)
+
+
+def test_a_scenario_that_only_validates_stays_unknown(panel: "Panel") -> None:
+    training_set = panel.of_its_own_question(num_timesteps=2)
+    flags = [rollout.scenario_id == "quiet" for rollout in training_set.rollouts]
+    training_set = replace(training_set, is_validation_S=torch.tensor(flags))
+    model = train_student(training_set, epochs=1, seed=1, config=student_config(training_set)).model
+    familiar = {
+        rollout.scenario_id: float(model.readout_head.familiarity(rollout.targets[0].question))
+        for rollout in training_set.rollouts
+    }
+    assert model.config.num_known_questions == 1
+    assert familiar["campaign"] == 1.0
+    assert familiar["quiet"] < 0.5
 
 
 @pytest.mark.slow
