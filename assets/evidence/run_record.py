@@ -18,7 +18,8 @@ from orchestration.query import run_query
 from orchestration.recipes import Recipe
 from orchestration.records import Records
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.table_store import TableStore
+from orchestration.table_store import TableError, TableStore
+from validation.contracts import CONTRACTS
 
 PACKAGES = ("dagster", "mlflow", "torch", "polars", "duckdb", "deltalake", "pandera", "scikit-learn", "numpy", "openai")
 
@@ -30,8 +31,12 @@ def read_context(settings: Settings, recipe: Recipe, run_id: str) -> ReportConte
         settings: where tables and records lie.
         recipe: sizes of the run.
         run_id: run that builds the report.
+
+    Raises:
+        TableError: a table was made by an earlier version and lacks columns that reports read.
     """
     store, records = TableStore(settings.tables_dir), Records(settings.records_dir)
+    check_columns(store)
     workforce = records.read("workforce")
     dynamic = records.read("dynamic_calibration")
     uses = [
@@ -71,6 +76,25 @@ def read_context(settings: Settings, recipe: Recipe, run_id: str) -> ReportConte
         git_commit=_git_commit(),
         machine={"system": python_platform.platform(), "python": python_platform.python_version()},
     )
+
+
+def check_columns(store: TableStore) -> None:
+    """Makes sure that every table has the columns of its contract, as those of an earlier version may not.
+
+    Raises:
+        TableError: some lack columns; the message names them.
+    """
+    lacking = []
+    for table in store.tables():
+        found = {field.name for field in store.open(table).schema().fields}
+        missing = [name for name in CONTRACTS[table].columns if name not in found]
+        if missing:
+            lacking.append(f"{table} ({', '.join(missing)})")
+    if lacking:
+        raise TableError(
+            f"Tables of an earlier version lack columns that the report reads: {'; '.join(lacking)}. `populace run` "
+            "makes them again; earlier reports stay as they are."
+        )
 
 
 def _student(record: dict[str, Any]) -> StudentRecord:
