@@ -21,6 +21,7 @@ from torch import Tensor
 
 from assets.distillation.stacking import StackedPanel
 from assets.distillation.static_traces import StaticTraces
+from model.lsm.inputs import Question
 
 MODEL, HEADS, BEST, OPTIMISER, NOISE = "model/", "heads/", "best/", "optimiser/", "noise"
 
@@ -74,14 +75,17 @@ def data_tensors(stack: StackedPanel, static: StaticTraces | None) -> dict[str, 
     if static is not None:
         for name, answers in (("fitted", static.fitted), ("validation", static.validation)):
             found |= {f"static.{name}.codes": answers.codes_PF, f"static.{name}.chosen": answers.chosen_PQ}
-            found |= {f"static.{name}.question{n}": item.embedding_D for n, item in enumerate(answers.questions)}
+            for number, question in enumerate(answers.questions):
+                found |= _question_tensors(f"static.{name}.question{number}", question)
     for number, asked in enumerate(stack.questions):
         found |= {f"question{number}.agents": asked.agents_M, f"question{number}.answers": asked.probability_TMO}
-        found |= {
-            f"question{number}.{name}": getattr(asked.question, name)
-            for name in ("embedding_D", "option_embeddings_OD", "option_scores_O")
-        }
+        found |= _question_tensors(f"question{number}", asked.question)
     return found
+
+
+def _question_tensors(place: str, question: Question) -> dict[str, Tensor]:
+    names = ("embedding_D", "option_embeddings_OD", "option_scores_O")
+    return {f"{place}.{name}": getattr(question, name) for name in names}
 
 
 def write_progress(path: Path, progress: Progress) -> None:

@@ -152,7 +152,7 @@ class _Training:
             (epoch, "anchor_weight", anchor_weight),
         ]
         if self.static is not None:
-            self.curves.append((epoch, "validation_static", validation_loss(model.eval(), self.static.validation)))
+            self.curves.append((epoch, "validation_static", validation_loss(model, self.static.validation)))
         if tvd + shares < self.best_error:
             self.best_error, self.best_epoch = tvd + shares, epoch
             self.best = copy.deepcopy(model.state_dict())

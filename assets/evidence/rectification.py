@@ -41,6 +41,8 @@ MIN_PEOPLE = 300
 """Items with fewer people have no room for a small survey beside the truth."""
 
 LEVEL = 0.95
+LEAST_COVERAGE = round(0.9 * LEVEL, 4)
+"""Share of surveys in which an option's interval must hold at least: nine tenths of what it promises."""
 MIN_STRATUM = 5
 """Sampled people below which a stratum is given the mean of the whole sample."""
 

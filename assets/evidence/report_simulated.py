@@ -155,8 +155,8 @@ def _derivatives(query: Query) -> list[Block]:
             "the file; fields of time are in timesteps. Those by reach and timing are finite differences: the scenario "
             "was simulated at a value below and one above, with the same draws, and the difference of the shares was "
             "divided by that of the values. The slope of tried values, a line through the values that the scenario's "
-            "file lists, is what simulations further away gave. The surface is simulated with at most 1,000 agents, so "
-            "its final shares differ from those of the summary by that sample."
+            "file lists, is what simulations further away gave. The surface of a large society is simulated with a "
+            "part of it, so its final shares differ from those of the summary by that sample."
         ),
         *_largest(
             query,

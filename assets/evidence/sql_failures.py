@@ -3,6 +3,7 @@
 Statements quote with ' only and order their rows completely: readers paste them between double quotes and get the rows.
 """
 
+from assets.evidence.rectification import LEAST_COVERAGE
 from assets.evidence.report_forecasts import FORECAST_STANDING, PEOPLE_STANDING
 from assets.evidence.sql_pooling import quoted
 from assets.evidence.sql_standing import SHARES, standing
@@ -22,9 +23,9 @@ EVIDENCE_TABLES = (
 )
 """Tables whose figures win, lose or fall short."""
 
-RECTIFIED_STANDING = """
+RECTIFIED_STANDING = f"""
 select ours.model, ours.method, avg(ours.mean_error) as ours,
-       case when min(ours.coverage) < 0.855
+       case when min(ours.coverage) < {LEAST_COVERAGE}
               then 'falls short: intervals of an option hold ' || round(100 * min(ours.coverage), 1) || ' %'
             when avg(ours.mean_error) >= avg(bare.mean_error) then 'loses to survey_only'
             else 'beats survey_only' end as verdict

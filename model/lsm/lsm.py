@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from model.lsm import timestep
 from model.lsm.blocks import block_size
 from model.lsm.config import LSMConfig
 from model.lsm.dense import GatedMemory
@@ -20,7 +21,6 @@ from model.lsm.memory import Appraisal, EpisodicMemory, no_episodes
 from model.lsm.readout import Readout
 from model.lsm.social import SocialAttention
 from model.lsm.state import Perception, State, nothing_perceived
-from model.lsm.timestep import advance
 from model.lsm.transition import Expression, Transition
 from model.lsm.trust import Trust
 
@@ -204,28 +204,7 @@ class LSM(nn.Module):
         state, perception = self.advance(state, graph, timeline, timestep, agents_per_block=agents_per_block)
         return state, self.describe(state, perception, timeline, timestep, questions, agents_per_block=agents_per_block)
 
-    def advance(
-        self,
-        state: State,
-        graph: SocialGraph,
-        timeline: Timeline,
-        timestep: int,
-        *,
-        agents_per_block: int | None = None,
-        expression_SX: Tensor | None = None,
-    ) -> tuple[State, Perception]:
-        """The next state and what the timestep did to each agent, without asking anything.
-
-        Agents whom neither events, peers nor memories reach are skipped where no gradient is asked for: computing them
-        would leave every bit of their state as it is.
-
-        Args:
-            state: and the following, as for `step`.
-            expression_SX: what all speakers of the graph broadcast, where they are more than the agents of the state.
-        """
-        return advance(
-            self, state, graph, timeline, timestep, agents_per_block=agents_per_block, expression_SX=expression_SX
-        )
+    advance = timestep.advance
 
     def describe(
         self,

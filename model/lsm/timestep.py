@@ -59,7 +59,23 @@ def advance(
     agents_per_block: int | None = None,
     expression_SX: Tensor | None = None,
 ) -> tuple[State, Perception]:
-    """The next state and what the timestep did to each agent; see `LSM.advance`."""
+    """The next state and what the timestep did to each agent, without asking anything: the method `LSM.advance`.
+
+    Agents whom neither events, peers nor memories reach are skipped where no gradient is asked for: computing them
+    would leave every bit of their state as it is.
+
+    Args:
+        model: the student.
+        state: and the following, as for `LSM.step`.
+        graph: ties between the agents.
+        timeline: events.
+        timestep: 1 or later.
+        agents_per_block: agents computed together, to bound memory; changes no bit of the result.
+        expression_SX: what all speakers of the graph broadcast, where they are more than the agents of the state.
+
+    Raises:
+        InputError: state, graph, timeline and speakers do not fit together.
+    """
     num_agents = state.num_agents
     if graph.num_agents != num_agents or timeline.exposure_VN.shape[1] != num_agents:
         raise InputError(
