@@ -54,9 +54,9 @@ def _torch(_: Settings) -> Iterator[Finding]:
     else:
         device = f"cpu, {torch.get_num_threads()} threads"
     yield Finding("torch device", device)
-    from model.kernels.social_attention import describe_backend
+    from model.kernels.social_attention import describe_backend, problem_with_choice
 
-    yield Finding("attention kernel", describe_backend())
+    yield Finding("attention kernel", describe_backend(), is_fine=problem_with_choice() is None)
 
 
 def _home(settings: Settings) -> Iterator[Finding]:

@@ -31,7 +31,18 @@ from model.kernels.compiler import KernelUnavailable
 logger = logging.getLogger(__name__)
 
 Backend = Literal["auto", "reference", "cpu", "triton"]
-_chosen = os.environ.get("POPULACE_ATTENTION_BACKEND", "auto")
+_CHOICE = "POPULACE_ATTENTION_BACKEND"
+
+
+def _chosen_by_environment() -> str:
+    """What the environment says, `auto` where it says nothing."""
+    name = os.environ.get(_CHOICE) or "auto"
+    if name not in get_args(Backend):
+        raise ValueError(f"{_CHOICE} is {name!r}. Allowed: {', '.join(get_args(Backend))}.")
+    return name
+
+
+_chosen = _chosen_by_environment()
 
 
 def use_backend(name: Backend) -> None:
@@ -52,13 +63,20 @@ def use_backend(name: Backend) -> None:
 
 
 def describe_backend() -> str:
-    """Which backend `auto` takes on this machine, and why, in a sentence for people."""
+    """Which backend is taken on this machine, and why, in a sentence for people."""
     if _chosen != "auto":
-        return f"{_chosen}, as chosen"
+        problem = problem_with_choice()
+        return f"{_chosen}, as chosen" + (f", cannot run here: {problem}" if problem else "")
     if torch.cuda.is_available():
-        return "triton" if _has_triton() else "reference: triton is not installed"
-    problem = _cpu_problem()
+        problem = _problem_with("triton")
+        return f"reference: {problem}" if problem else "triton"
+    problem = _problem_with("cpu")
     return f"reference: {problem}" if problem else f"cpu, compiled with {cpu_attention.build()}"
+
+
+def problem_with_choice() -> str | None:
+    """Why the backend that was chosen by name cannot be had here; None where it can, or none was chosen."""
+    return _problem_with(_chosen)
 
 
 def social_attention(
@@ -140,35 +158,48 @@ class _SocialAttention(torch.autograd.Function):
         return (*typed, *(None,) * 6)
 
 
-def _backend_for(query_NHX: Tensor) -> ModuleType:
-    if _chosen == "reference" or query_NHX.dtype != torch.float32:
-        return reference_attention
-    if query_NHX.device.type == "cuda":
-        return _triton() if _chosen == "triton" or (_chosen == "auto" and _has_triton()) else reference_attention
-    if _chosen == "cpu" or (_chosen == "auto" and _cpu_problem() is None):
-        return cpu_attention
-    return reference_attention
+def timestep_kernels(like: Tensor) -> ModuleType | None:
+    """The kernels of a whole timestep, where numbers like these lie on a device that can run them; None elsewhere.
 
+    Raises:
+        KernelUnavailable: the Triton backend was chosen by name and cannot be had here.
+    """
+    if _chosen == "triton" or (_chosen == "auto" and like.device.type == "cuda" and _said_problem("triton") is None):
+        _triton()
+        from model.kernels import triton_timestep
 
-@cache
-def _cpu_problem() -> str | None:
-    """Why the compiled kernel cannot be had, said once in the log; None where it can."""
-    try:
-        cpu_attention.build()
-    except KernelUnavailable as error:
-        logger.warning("Social attention runs on the slower reference backend. %s", error)
-        return str(error)
+        return triton_timestep
     return None
 
 
+def _backend_for(query_NHX: Tensor) -> ModuleType:
+    if _chosen == "reference" or query_NHX.dtype != torch.float32:
+        return reference_attention
+    if _chosen == "triton":
+        return _triton()
+    if query_NHX.device.type == "cuda":
+        return _triton() if _chosen == "auto" and _said_problem("triton") is None else reference_attention
+    return cpu_attention if _chosen == "cpu" or _said_problem("cpu") is None else reference_attention
+
+
 @cache
-def _has_triton() -> bool:
+def _said_problem(name: Literal["cpu", "triton"]) -> str | None:
+    """Why a backend cannot be had, said once in the log; None where it can."""
+    problem = _problem_with(name)
+    if problem is not None:
+        logger.warning("Social attention runs on the slower reference backend. %s", problem)
+    return problem
+
+
+def _problem_with(name: str) -> str | None:
     try:
-        _triton()
+        if name == "cpu":
+            cpu_attention.build()
+        if name == "triton":
+            _triton()
     except KernelUnavailable as error:
-        logger.warning("Social attention runs on the slower reference backend. %s", error)
-        return False
-    return True
+        return str(error)
+    return None
 
 
 def _triton() -> ModuleType:
@@ -179,4 +210,9 @@ def _triton() -> ModuleType:
             f"The triton backend needs the package triton, which is not installed ({error}). It comes with torch for "
             "CUDA; choose another backend elsewhere."
         ) from error
+    if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
+        raise KernelUnavailable(
+            "The triton backend needs a graphics processor that torch sees, and there is none. Choose auto, cpu or "
+            "reference, or set TRITON_INTERPRET=1 to try kernels out on a processor, thousands of times slower."
+        )
     return triton_attention

@@ -109,7 +109,7 @@ class _Memory:
 
     def body_of(self, timeline: Timeline, timestep: int) -> Body:
         """A timestep like this one, from memory to memory."""
-        planned = plan(self.model, self.graph, timeline, timestep, self.state.expression_NX)
+        planned = plan(self.model, self.state, self.graph, timeline, timestep, self.state.expression_NX)
         expression_NX = self.state.expression_NX
 
         def body() -> None:

@@ -48,15 +48,32 @@ class SocialAttention(nn.Module):
             return context_NC.new_zeros(len(context_NC), self.size)
         is_everybody = len(in_ties.src_E) == graph.num_ties
         log_strength_E = graph.log_strength_E[in_ties.place].to(context_NC)
-        heard_NHX = social_attention(
+        heard_NHX = self.hear(
             self.query(context_NC).unflatten(1, self.shape) / self.shape[1] ** 0.5,
+            stored_SX,
+            log_strength_E if trust_E is None else log_strength_E + trust_E,
+            in_ties,
+            graph.by_source if is_everybody and torch.is_grad_enabled() else None,
+        )
+        return self.mix(heard_NHX.flatten(1))
+
+    def hear(
+        self,
+        query_NHX: Tensor,
+        stored_SX: Tensor,
+        log_trust_E: Tensor,
+        in_ties: InTies,
+        by_source: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """What listeners hear per head, [B, H, X], by their scaled queries; see `social_attention`."""
+        return social_attention(
+            query_NHX,
             stored_SX,
             self.gate_TX if self.has_types else torch.ones_like(self.gate_TX),
             self.bias_HT if self.has_types else torch.zeros_like(self.bias_HT),
-            log_strength_E if trust_E is None else log_strength_E + trust_E,
+            log_trust_E,
             in_ties.offsets_B1,
             in_ties.src_E,
             in_ties.tie_type_E,
-            by_source=graph.by_source if is_everybody and torch.is_grad_enabled() else None,
+            by_source=by_source,
         )
-        return self.mix(heard_NHX.flatten(1))

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from model.lsm import fused
 from model.lsm.blocks import block_size, take_in, without_constants
 from model.lsm.inputs import InputError, InTies, SocialGraph, Timeline
+from model.lsm.packed import Packed
 from model.lsm.state import Joined, Perception, State, nothing_perceived, place_rows
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 class Step:
     """What all blocks of a timestep have in common: numbers that the host must know are asked for here, once.
 
-    `timestep` is a whole number, or a tensor of one where the device alone shall know it.
+    `timestep` is a whole number, or a tensor of one where the device alone shall know it. `packed` is what the fused
+    kernels need, where they compute the timestep.
     """
 
     timeline: Timeline
@@ -33,16 +36,30 @@ class Step:
     graph: SocialGraph
     expression_SX: Tensor
     stored_SX: Tensor
+    packed: Packed | None
 
 
-def plan(model: "LSM", graph: SocialGraph, timeline: Timeline, timestep: int, expression_SX: Tensor) -> Step:
+def plan(
+    model: "LSM",
+    state: State,
+    graph: SocialGraph,
+    timeline: Timeline,
+    timestep: int,
+    expression_SX: Tensor,
+    *,
+    is_fused: bool = True,
+) -> Step:
     """What a timestep is made of; `expression_SX` is what all speakers broadcast before it."""
+    events = model.exposure.describe_events(timeline)
+    active = [(event, int(timeline.source_type_V[event])) for event in timeline.active(timestep).tolist()]
+    begun = timeline.begun(timestep)
     return Step(
         timeline=timeline,
         timestep=timestep,
-        events=model.exposure.describe_events(timeline),
-        active=[(event, int(timeline.source_type_V[event])) for event in timeline.active(timestep).tolist()],
-        begun=timeline.begun(timestep),
+        events=events,
+        active=active,
+        begun=begun,
+        packed=fused.packed_for(model, state, timeline, events, active, begun) if is_fused else None,
         graph=graph,
         expression_SX=expression_SX,
         stored_SX=model.social.stored(expression_SX),
@@ -58,11 +75,13 @@ def advance(
     *,
     agents_per_block: int | None = None,
     expression_SX: Tensor | None = None,
+    is_fused: bool = True,
 ) -> tuple[State, Perception]:
     """The next state and what the timestep did to each agent, without asking anything: the method `LSM.advance`.
 
     Agents whom neither events, peers nor memories reach are skipped where no gradient is asked for: computing them
-    would leave every bit of their state as it is.
+    would leave every bit of their state as it is. On a graphics processor the kernels of `fused.py` compute whatever
+    they know.
 
     Args:
         model: the student.
@@ -72,6 +91,7 @@ def advance(
         timestep: 1 or later.
         agents_per_block: agents computed together, to bound memory; changes no bit of the result.
         expression_SX: what all speakers of the graph broadcast, where they are more than the agents of the state.
+        is_fused: whether fused kernels may compute it; without them it runs one operation at a time.
 
     Raises:
         InputError: state, graph, timeline and speakers do not fit together.
@@ -85,7 +105,9 @@ def advance(
     expression_SX = state.expression_NX if expression_SX is None else expression_SX
     if len(expression_SX) != graph.num_speakers:
         raise InputError(f"{len(expression_SX)} speakers are heard; allowed: {graph.num_speakers}, as the graph says.")
-    step = plan(model, graph, timeline, timestep, expression_SX)
+    step = plan(model, state, graph, timeline, timestep, expression_SX, is_fused=is_fused)
+    if step.packed is not None:
+        return fused.advance(model, state, step, agents_per_block or fused.AGENTS_PER_BLOCK)
     trust_E = trust_before(model, state, graph)
     size = block_size(agents_per_block, num_agents, state.channels_NK.device)
     states, perceptions = Joined[State](num_agents), Joined[Perception](num_agents)
@@ -126,6 +148,8 @@ def move_everybody(model: "LSM", state: State, step: Step, in_ties: InTies) -> t
         step: from `plan`; its timestep may be a tensor where the timeline has no delays.
         in_ties: all ties of the graph.
     """
+    if step.packed is not None:
+        return fused.advance_everybody(model, state, step, in_ties)
     after, perception = _move(model, state, step, slice(0, state.num_agents), in_ties, state.trust_E)
     if model.trust is None:
         return after, perception
@@ -168,7 +192,8 @@ def _rows_to_move(model: "LSM", block: State, step: Step, agents: slice) -> Tens
     for event, _ in step.active if model.config.use_exposure else ():
         is_reached_B = is_reached_B | (step.timeline.exposure_VN[event, agents] > 0)
     if model.config.use_episodes:
-        is_reached_B = is_reached_B | (block.episodes.salience_NM > model.config.salience_threshold).any(1)
+        salience_BM = block.episodes.salience_NM.to(model.precision)
+        is_reached_B = is_reached_B | (salience_BM > model.config.salience_threshold).any(1)
     return None if bool(is_reached_B.all()) else torch.nonzero(is_reached_B)[:, 0]
 
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.kernels import cpu_attention, reference_attention
+from model.kernels import social_attention as backends
 from model.kernels.compiler import KernelUnavailable, find_compiler, load_library
 from model.kernels.social_attention import describe_backend, social_attention, sort_by_source, use_backend
 
@@ -173,6 +174,32 @@ def test_the_operation_takes_the_backend_that_was_chosen():
         torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-3)
     with pytest.raises(ValueError, match="'fastest' is not known"):
         use_backend("fastest")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a graphics processor")
+def test_a_backend_that_cannot_run_here_is_an_error_and_not_another_one(monkeypatch):
+    floats, ties = make_problem(torch.full((4,), 3))
+    with pytest.raises(KernelUnavailable, match="needs"):
+        use_backend("triton")
+    monkeypatch.setattr(backends, "_chosen", "triton")
+    with pytest.raises(KernelUnavailable, match=r"graphics processor|not installed"):
+        social_attention(*floats, *ties)
+    assert describe_backend().startswith("triton, as chosen, cannot run here: ")
+
+
+@pytest.mark.parametrize(("said", "taken"), [(None, "auto"), ("", "auto"), ("reference", "reference"), ("cpu", "cpu")])
+def test_the_environment_chooses_the_backend(monkeypatch, said, taken):
+    monkeypatch.delenv("POPULACE_ATTENTION_BACKEND", raising=False)
+    if said is not None:
+        monkeypatch.setenv("POPULACE_ATTENTION_BACKEND", said)
+    assert backends._chosen_by_environment() == taken
+
+
+@pytest.mark.parametrize("said", ["fastest", "CPU"])
+def test_an_unknown_backend_of_the_environment_is_an_error(monkeypatch, said):
+    monkeypatch.setenv("POPULACE_ATTENTION_BACKEND", said)
+    with pytest.raises(ValueError, match=rf"POPULACE_ATTENTION_BACKEND is '{said}'. Allowed: auto"):
+        backends._chosen_by_environment()
 
 
 def test_without_a_compiler_the_reason_is_named(monkeypatch):

@@ -126,7 +126,7 @@ def test_a_recorded_timestep_neither_asks_nor_leaves_its_device(name, monkeypatc
     with torch.no_grad():
         state = model.initial_state(attributes_NA)
         state = replace(state, trust_E=trust_before(model, state, graph))
-        step = plan(model, graph, timeline, 2, state.expression_NX)
+        step = plan(model, state, graph, timeline, 2, state.expression_NX)
         inputs = without_numbers((state, step, graph.in_ties(slice(0, 60))))
         inputs = (inputs[0], replace(inputs[1], timestep=torch.zeros((), dtype=torch.int32, device="meta")), inputs[2])
         parameters = {f"model.{key}": without_numbers(value) for key, value in model.state_dict().items()}

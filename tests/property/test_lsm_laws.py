@@ -23,13 +23,14 @@ TEXT_DIM = 6
 NUM_EVENTS = 3
 NUM_TIMESTEPS = 4
 SIZES = {"hidden_dim": 16, "latent_dim": 6, "memory_dim": 5, "identity_dim": 7, "num_channels": 4, "num_heads": 2}
+SIZES |= {"num_episode_slots": 3, "salience_threshold": 0.1}
 DOUBLE = torch.float64
 
 
 def make_model(dtype=torch.float32, **changes):
     """A small student whose random weights are large enough to matter."""
     torch.manual_seed(0)
-    config = LSMConfig(LEVELS, text_dim=TEXT_DIM, num_episode_slots=3, salience_threshold=0.1, **{**SIZES, **changes})
+    config = LSMConfig(LEVELS, text_dim=TEXT_DIM, **{**SIZES, **changes})
     model = LSM(config).to(dtype)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -445,6 +446,27 @@ def test_a_state_kept_in_half_precision_has_the_same_bits_in_blocks(society, has
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timestep, "_rows_to_move", lambda *_: None)
         assert_same_bits(ours, simulate(*society, model=model))
+
+
+def test_a_memory_just_above_the_threshold_in_half_precision_is_recalled_in_blocks_too():
+    """The threshold lies between two numbers of half precision; agents who remember the upper one are not skipped."""
+    model = make_model(state_storage="bfloat16", salience_threshold=0.2)
+    attributes_NA = torch.zeros(4, len(LEVELS), dtype=torch.int64)
+    graph, silence = make_graph(4, []), empty_timeline(4, TEXT_DIM)
+    with torch.no_grad():
+        state = model.initial_state(attributes_NA)
+        upper = torch.tensor(0.2, dtype=torch.bfloat16)
+        assert float(upper) > 0.2
+        salience_NM = torch.zeros_like(state.episodes.salience_NM)
+        salience_NM[:2, 0] = upper
+        state = replace(state, episodes=replace(state.episodes, salience_NM=salience_NM))
+        ours, _ = model.advance(state, graph, silence, 1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(timestep, "_rows_to_move", lambda *_: None)
+            everybody, _ = model.advance(state, graph, silence, 1)
+    assert torch.equal(ours.channels_NK, everybody.channels_NK)
+    assert torch.equal(ours.memory_NS, everybody.memory_NS)
+    assert not torch.equal(ours.memory_NS[:2], state.memory_NS[:2])
 
 
 def make_town(num_agents, num_ties, seed=0):

@@ -25,6 +25,13 @@ def test_what_is_measured_runs_and_its_bytes_are_as_counted(changes):
     dynamic += config.num_episode_slots * (4 + 4 + 2 * size)
     ties = gpu.TIES_PER_AGENT * (4 + 1 + 4 + 4) + 8 + 1
     assert gpu.bytes_of(town) == 1_000 * (static + 2 * dynamic + ties) + 8
+    expression, query = config.expression_dim, 4 * config.num_heads * config.expression_dim
+    heard = gpu.TIES_PER_AGENT * (2 * expression + 4 + 1 + 4) + 2 * query + 4 * config.num_heads + 8
+    assert gpu.bytes_heard(town) == 1_000 * heard + 8
+    asked = size * (config.identity_dim + config.num_channels + config.latent_dim) + query
+    halved = 0 if changes else (4 + 2) * expression
+    moved = size * config.identity_dim + 2 * dynamic + query + 8 + 2 + 1 + 4 + 8 + 4
+    assert gpu.bytes_moved(town) == 1_000 * (asked + halved + heard + moved) + 16
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device")

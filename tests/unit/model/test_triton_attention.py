@@ -36,6 +36,8 @@ problems = {
     "everybody hears one": ([33] * 4, 2, 8, torch.zeros_like),
     "everybody hears only itself": ([1] * 6, 2, 8, own(6)),
     "one tie many times": ([0, 65, 0], 2, 8, lambda src: torch.full_like(src, 2)),
+    "hubs among others": ([128, 129, 3, 0, 257, 300], 2, 8, None),
+    "hubs among many": ([1] * 127 + [130, 2, 140] + [0] * 20, 1, 4, None),
 }
 for name, (counts, heads, width, speakers) in problems.items():
     floats, ties = make_problem(torch.tensor(counts), heads, width)
