@@ -244,4 +244,5 @@ def _row_to_trigger(
         option_index=options_of[question].index(option),
         share_above=float(row["share_above"]),
         hold_for=int(row["hold_for"]),
+        rearm_below=row["rearm_below"],
     )

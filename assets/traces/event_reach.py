@@ -9,6 +9,7 @@ import polars as pl
 from assets.traces.minds import Mind
 from assets.traces.panel_society import PanelSociety
 from assets.traces.prompts import render_event
+from model.lsm.hysteresis import Hysteresis, lower_level
 from validation.exposure import exposed_agents
 
 
@@ -39,13 +40,18 @@ class Triggers:
 
     def __init__(self, triggers: list[dict[str, Any]]) -> None:
         self.triggers = triggers
-        self.held = dict.fromkeys((trigger["name"] for trigger in triggers), 0)
+        self.seen = {
+            one["name"]: Hysteresis(
+                one["share_above"], lower_level(one["share_above"], one["rearm_below"]), one["hold_for"]
+            )
+            for one in triggers
+        }
         self.fired_at: dict[str, int] = {}
 
     def observe(self, timestep: int, question: Mapping[str, Any], minds: Mapping[int, Mind]) -> None:
         """Counts how long the shares of one question have stayed above their thresholds.
 
-        A trigger fires for the timestep after.
+        A trigger fires for the timestep after, and again only after the share has fallen to its lower level.
         """
         known = [mind.probabilities for mind in minds.values() if mind.probabilities is not None]
         for trigger in self.triggers:
@@ -53,13 +59,11 @@ class Triggers:
                 continue
             index = question["options"].index(trigger["trigger_option"])
             share = float(np.mean([probabilities[index] for probabilities in known])) if known else 0.0
-            is_above = share > trigger["share_above"]
-            self.held[trigger["name"]] = self.held[trigger["name"]] + 1 if is_above else 0
-            if self.held[trigger["name"]] >= trigger["hold_for"]:
-                self.fired_at.setdefault(trigger["name"], timestep + 1)
+            if self.seen[trigger["name"]].fires(share):
+                self.fired_at[trigger["name"]] = timestep + 1
 
     def start_of(self, name: str) -> int | None:
-        """The timestep at which the trigger's event starts, once it has fired."""
+        """The timestep at which the trigger's event starts, once it has fired; the last one, where it has again."""
         return self.fired_at.get(name)
 
 

@@ -132,11 +132,16 @@ class Event(Message):
 
 
 class Condition(_Part):
-    """A share of an option that has to lie above a threshold for `hold_for` timesteps in a row."""
+    """A share of an option that has to lie above a threshold for `hold_for` timesteps in a row.
+
+    It counts again only after the share has fallen to `rearm_below`; None for nine tenths of `share_above`. Left out,
+    it leaves the hash of a scenario's contents as it was before there was such a level.
+    """
 
     question: Id
     option: Option
     share_above: Annotated[float, Field(ge=0, lt=1)]
+    rearm_below: Annotated[float | None, Field(ge=0, lt=1, exclude_if=lambda level: level is None)] = None
     hold_for: Timestep = Field(default=1, alias="for")
 
 
@@ -252,6 +257,15 @@ def _trigger_targets(scenario: Scenario) -> list[InitErrorDetails]:
             broken.append(
                 broken_rule_at(
                     ("triggers", i, "when", "option"), when.option, allowed, f"Name an option of {when.question}."
+                )
+            )
+        if when.rearm_below is not None and when.rearm_below > when.share_above:
+            broken.append(
+                broken_rule_at(
+                    ("triggers", i, "when", "rearm_below"),
+                    when.rearm_below,
+                    f"0 … {when.share_above}, the threshold itself",
+                    "Lower it, or leave it out: the share must then fall to nine tenths of the threshold.",
                 )
             )
         if when.hold_for >= scenario.timesteps.count:

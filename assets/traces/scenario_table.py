@@ -112,6 +112,7 @@ def _trigger_columns(trigger: Trigger) -> dict[str, Any]:
         "trigger_question": trigger.when.question,
         "trigger_option": trigger.when.option,
         "share_above": trigger.when.share_above,
+        "rearm_below": trigger.when.rearm_below,
         "hold_for": trigger.when.hold_for,
     }
 

@@ -73,7 +73,7 @@ class CapturedTimesteps:
         All calls are about one timeline, of which nothing but the starts of events may have changed in between. All
         agents are computed together, whatever was asked for to bound memory: they are few.
         """
-        kind = (tuple(timeline.active(timestep).tolist()), tuple(timeline.begun(timestep)))
+        kind = (tuple(timeline.touched(timestep).tolist()), tuple(timeline.begun(timestep)))
         if kind not in self._recorded:
             self._recorded[kind] = None
             return self.model.advance(state, self.graph, timeline, timestep)

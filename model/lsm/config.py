@@ -6,6 +6,7 @@ from typing import Any
 
 CONFIG_VERSION = 6
 """Moves when weights of an older config would no longer mean the same."""
+ALLOWED: dict[type, str] = {int: "a whole number", float: "a number", bool: "True or False"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class LSMConfig:
             then skipped, at no cost.
 
     Raises:
-        ValueError: a size is not positive, or a fraction is out of range.
+        ValueError: a size is not positive, a fraction is out of range, or a value has another type.
     """
 
     attribute_levels: tuple[int, ...]
@@ -83,9 +84,11 @@ class LSMConfig:
                 "and there must be at least one attribute."
             )
         for field in fields(self):
-            value = getattr(self, field.name)
+            value, kind = getattr(self, field.name), type(field.default)
+            if kind in ALLOWED and type(value) not in ((int, float) if kind is float else (kind,)):
+                raise ValueError(f"LSMConfig.{field.name} is {value!r}; allowed: {ALLOWED[kind]}.")
             least = 0 if field.name.startswith("num_known_") else 1
-            if field.type in (int, "int") and value < least:
+            if kind is int and value < least:
                 raise ValueError(f"LSMConfig.{field.name} is {value}; allowed: {least} or more.")
         for name in ("expression_storage", "state_storage"):
             if getattr(self, name) not in ("float32", "bfloat16"):

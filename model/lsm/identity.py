@@ -41,6 +41,8 @@ class Identity(nn.Module):
             raise InputError(
                 f"Attribute codes have shape {list(attributes_NA.shape)}; allowed: [agents, {len(self.levels)}]."
             )
+        if attributes_NA.dtype != torch.int64:
+            raise InputError(f"Attribute codes are {attributes_NA.dtype}; allowed: torch.int64.")
         levels_A = torch.tensor(self.levels, device=attributes_NA.device)
         if len(attributes_NA) and bool(((attributes_NA < UNKNOWN) | (attributes_NA >= levels_A)).any()):
             lowest, highest = attributes_NA.amin(0).tolist(), attributes_NA.amax(0).tolist()

@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 
 from model.kernels.social_attention import sort_by_source
+from model.lsm.hysteresis import lower_level
 
+SLACK = 1e-3
+"""How far a number may lie beyond its range: sums round, and finite differences step over its ends."""
 NEVER = 2**31
 """Start of an event that has not begun: trigger events wait there until their trigger fires."""
 
@@ -97,6 +100,11 @@ class SocialGraph:
         """Directed ties of the graph."""
         return len(self.src_E)
 
+    @cached_property
+    def highest_tie_type(self) -> int:
+        """The highest type of a tie; −1 without ties."""
+        return int(self.tie_type_E.max()) if self.num_ties else -1
+
     @property
     def log_strength_E(self) -> Tensor:
         """float [E], logarithm of the trust in each tie; kept, unless it carries gradient."""
@@ -162,10 +170,10 @@ class Timeline:
         delay_V: float [V], timesteps by which each event comes later (below 0: earlier) than `start_V` says; None for
             none. Between whole numbers an event is partly active: the soft schedule interpolates the schedules of the
             two whole delays beside it, so that outcomes are differentiable in time. At a whole delay the gradient is
-            that of delaying further.
+            that of delaying further. What of an event falls before timestep 1 is lost.
 
     Raises:
-        InputError: shapes disagree, a number is not finite, or an event starts before timestep 1.
+        InputError: shapes disagree, a number is not finite or out of range, or an event starts before timestep 1.
     """
 
     embedding_VD: Tensor
@@ -192,6 +200,10 @@ class Timeline:
         for name in ("embedding_VD", "valence_V", "credibility_V", "exposure_VN"):
             is_finite = bool(torch.isfinite(getattr(self, name)).all())
             _expect(is_finite, f"Timeline.{name}", "not finite somewhere", "finite numbers")
+        for name, low in (("valence_V", -1), ("credibility_V", 0)):
+            values_V = getattr(self, name).detach()
+            is_within = bool(((values_V >= low - SLACK) & (values_V <= 1 + SLACK)).all())
+            _expect(is_within, f"Timeline.{name}", f"beyond {low} … 1 somewhere", f"{low} … 1")
         is_share = bool(((self.exposure_VN >= 0) & (self.exposure_VN <= 1)).all())
         _expect(is_share, "Timeline.exposure_VN", "below 0 or above 1 somewhere", "0 … 1")
         if num_events:
@@ -209,8 +221,18 @@ class Timeline:
         """Events, trigger events included."""
         return len(self.embedding_VD)
 
+    @cached_property
+    def source_types(self) -> tuple[int, int]:
+        """The lowest and the highest kind of speaker; (0, −1) without events."""
+        return (int(self.source_type_V.min()), int(self.source_type_V.max())) if self.num_events else (0, -1)
+
     def active(self, timestep: int) -> Tensor:
         """int64 indices of the events that are active: start ≤ timestep < start + duration, or partly so."""
+        activity_V = self.activity(timestep)
+        return torch.nonzero(self._is_on(timestep) if activity_V is None else activity_V > 0).squeeze(1)
+
+    def touched(self, timestep: int) -> Tensor:
+        """Those and the events that would be active were they delayed a little more: activity 0 with a derivative."""
         return torch.nonzero(self._is_on(timestep) | self._is_on(timestep, later=1)).squeeze(1)
 
     def begun(self, timestep: int) -> list[int]:
@@ -251,6 +273,23 @@ def empty_timeline(num_agents: int, text_dim: int) -> Timeline:
     none, none_float = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
     exposure_VN = torch.zeros(0, num_agents, dtype=torch.bool)
     return Timeline(torch.zeros(0, text_dim), none_float, none_float, none, none, none, exposure_VN)
+
+
+def check_codes(graph: SocialGraph, timeline: Timeline, num_tie_types: int, num_source_types: int) -> None:
+    """Says where types of ties or kinds of speakers are not those that a student knows.
+
+    A device is asked once per graph and timeline, not at every timestep.
+
+    Raises:
+        InputError: there is such a code.
+    """
+    codes = {
+        "SocialGraph.tie_type_E": (min(0, graph.highest_tie_type), graph.highest_tie_type, num_tie_types),
+        "Timeline.source_type_V": (*timeline.source_types, num_source_types),
+    }
+    for name, (lowest, highest, number) in codes.items():
+        is_known = highest < 0 <= lowest + 1 or 0 <= lowest <= highest < number
+        _expect(is_known, f"The range of {name}", (lowest, highest), f"0 … {number - 1}, as the model's config says")
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,10 +338,10 @@ class Trigger:
     """Starts an event when the population's share of an option has stayed above a threshold.
 
     The event starts one timestep after the share has been above `share_above` for `hold_for` timesteps in a row. It
-    fires again only after the share has fallen to the threshold or below in between.
+    fires again only after the share has fallen to `rearm_below` in between; None for nine tenths of `share_above`.
 
     Raises:
-        InputError: the threshold is no fraction or hold_for is below 1.
+        InputError: the threshold is no fraction, the lower level lies above it, or hold_for is below 1.
     """
 
     event_index: int
@@ -310,10 +349,18 @@ class Trigger:
     option_index: int
     share_above: float
     hold_for: int
+    rearm_below: float | None = None
 
     def __post_init__(self) -> None:
         _expect(0.0 <= self.share_above <= 1.0, "Trigger.share_above", self.share_above, "0 … 1")
+        is_lower = 0.0 <= self.rearms_at <= self.share_above
+        _expect(is_lower, "Trigger.rearm_below", self.rearm_below, f"0 … {self.share_above}, its share_above")
         _expect(self.hold_for >= 1, "Trigger.hold_for", self.hold_for, "1 or more timesteps")
+
+    @property
+    def rearms_at(self) -> float:
+        """The share to which it must fall before the trigger may fire again."""
+        return lower_level(self.share_above, self.rearm_below)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from model.lsm.config import LSMConfig
 from model.lsm.dense import GatedMemory
 from model.lsm.exposure import Exposure
 from model.lsm.identity import Identity, InitialState, Topic
-from model.lsm.inputs import InputError, Question, SocialGraph, StepRecord, Timeline
+from model.lsm.inputs import SLACK, InputError, Question, SocialGraph, StepRecord, Timeline
 from model.lsm.leaning import Leaning, answer_gap, noise_size
 from model.lsm.memory import Appraisal, EpisodicMemory, no_episodes
 from model.lsm.readout import Readout
@@ -93,8 +93,8 @@ class LSM(nn.Module):
             noise_NR: `noise_size(questions)` standard normal numbers for what attributes do not explain; None for the
                 typical agent.
             questions: what the scenario asks; they set the topic.
-            observed_answers: known first answers [N, O] per question; rows of NaN where the leaning shall be drawn, or
-                zero without noise.
+            observed_answers: known first answers [N, O] per question, 0 … 1; rows of NaN where the leaning shall be
+                drawn, or zero without noise.
 
         Raises:
             InputError: codes, observations or noise do not fit.
@@ -174,6 +174,8 @@ class LSM(nn.Module):
         allowed = [[len(channels_NK), number] for number in num_options]
         if found != allowed:
             raise InputError(f"observed_answers have shapes {found}; allowed: {allowed}, one per question.")
+        for question, answer_NO in zip(questions, observed_answers, strict=True):
+            _check_answers(question, answer_NO)
         known = []
         for question, answer_NO in zip(questions, observed_answers, strict=True):
             gap_NO = answer_gap(answer_NO.to(channels_NK), self.readout_head(channels_NK, latent_NU, question))
@@ -276,3 +278,13 @@ class LSM(nn.Module):
                 for channels_BK, latent_BU in blocks
             ]
         )
+
+
+def _check_answers(question: Question, answer_NO: Tensor) -> None:
+    is_unknown_NO = answer_NO.isnan()
+    where = f"observed_answers of question {question.question_id}"
+    if bool((is_unknown_NO.any(1) != is_unknown_NO.all(1)).any()):
+        raise InputError(f"{where} hold rows that are known in part; allowed: whole rows, or NaN for all options.")
+    if bool(((answer_NO < -SLACK) | (answer_NO > 1 + SLACK)).any()):
+        found = answer_NO[~is_unknown_NO]
+        raise InputError(f"{where} range from {found.min():g} to {found.max():g}; allowed: probabilities, 0 … 1.")

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from model.lsm.captured import CapturedTimesteps
-from model.lsm.inputs import InputError, Question, SocialGraph, StepRecord, Timeline, Trigger
+from model.lsm.inputs import InputError, Question, SocialGraph, StepRecord, Timeline, Trigger, check_codes
 from model.lsm.lsm import LSM
 from model.lsm.noise import standard_normal
 from model.lsm.state import Episodes, Perception, State
@@ -207,7 +207,7 @@ def rollout_steps(
     Raises:
         InputError: inputs do not fit the model or one another.
     """
-    _check(model, graph, timeline, num_timesteps)
+    _check(model, attributes_NA, graph, timeline, questions, num_timesteps, counted_N)
     peers = peers or Alone()
     watch = TriggerWatch(triggers, questions, timeline, total=peers.total)
     if after is None:
@@ -257,21 +257,27 @@ def _advance(model: LSM, is_checkpointed: bool) -> Callable[..., tuple[State, Pe
     return lambda *inputs: checkpoint(advance, *inputs, use_reentrant=False, preserve_rng_state=False)
 
 
-def _check(model: LSM, graph: SocialGraph, timeline: Timeline, num_timesteps: int) -> None:
+def _check(
+    model: LSM,
+    attributes_NA: Tensor,
+    graph: SocialGraph,
+    timeline: Timeline,
+    questions: Sequence[Question],
+    num_timesteps: int,
+    counted_N: Tensor | None,
+) -> None:
     if num_timesteps < 0:
         raise InputError(f"num_timesteps is {num_timesteps}; allowed: 0 or more.")
-    _check_codes("Timeline.source_type_V", timeline.source_type_V, model.config.num_source_types)
-    _check_codes("SocialGraph.tie_type_E", graph.tie_type_E, model.config.num_tie_types)
-    if timeline.num_events and timeline.embedding_VD.shape[1] != model.config.text_dim:
-        raise InputError(
-            f"Events have embeddings of length {timeline.embedding_VD.shape[1]}; allowed: {model.config.text_dim}, "
-            "as the student was trained. Embed them with the student's text encoder."
-        )
-
-
-def _check_codes(name: str, codes: Tensor, num_codes: int) -> None:
-    if len(codes) and not 0 <= int(codes.min()) <= int(codes.max()) < num_codes:
-        raise InputError(
-            f"{name} ranges from {int(codes.min())} to {int(codes.max())}; allowed: 0 … {num_codes - 1}, "
-            "as the model's config says."
-        )
+    check_codes(graph, timeline, model.config.num_tie_types, model.config.num_source_types)
+    widths = {f"Question {one.question_id} has embeddings": len(one.embedding_D) for one in questions}
+    if timeline.num_events:
+        widths["Events have embeddings"] = timeline.embedding_VD.shape[1]
+    for who, width in widths.items():
+        if width != model.config.text_dim:
+            raise InputError(
+                f"{who} of length {width}; allowed: {model.config.text_dim}, as the student was trained. Embed them "
+                "with the student's text encoder."
+            )
+    if counted_N is not None and (counted_N.dtype != torch.bool or counted_N.shape != (len(attributes_NA),)):
+        found = f"{counted_N.dtype} of shape {list(counted_N.shape)}"
+        raise InputError(f"counted_N is {found}; allowed: torch.bool of shape [{len(attributes_NA)}], one per agent.")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.lsm import fused
 from model.lsm.blocks import block_size, take_in, without_constants
-from model.lsm.inputs import InputError, InTies, SocialGraph, Timeline
+from model.lsm.inputs import InputError, InTies, SocialGraph, Timeline, check_codes
 from model.lsm.packed import Packed
 from model.lsm.state import Joined, Perception, State, nothing_perceived, place_rows
 
@@ -51,7 +51,7 @@ def plan(
 ) -> Step:
     """What a timestep is made of; `expression_SX` is what all speakers broadcast before it."""
     events = model.exposure.describe_events(timeline)
-    active = [(event, int(timeline.source_type_V[event])) for event in timeline.active(timestep).tolist()]
+    active = [(event, int(timeline.source_type_V[event])) for event in timeline.touched(timestep).tolist()]
     begun = timeline.begun(timestep)
     return Step(
         timeline=timeline,
@@ -94,7 +94,7 @@ def advance(
         is_fused: whether fused kernels may compute it; without them it runs one operation at a time.
 
     Raises:
-        InputError: state, graph, timeline and speakers do not fit together.
+        InputError: state, graph, timeline and speakers do not fit together, or the student.
     """
     num_agents = state.num_agents
     if graph.num_agents != num_agents or timeline.exposure_VN.shape[1] != num_agents:
@@ -105,6 +105,7 @@ def advance(
     expression_SX = state.expression_NX if expression_SX is None else expression_SX
     if len(expression_SX) != graph.num_speakers:
         raise InputError(f"{len(expression_SX)} speakers are heard; allowed: {graph.num_speakers}, as the graph says.")
+    check_codes(graph, timeline, model.config.num_tie_types, model.config.num_source_types)
     step = plan(model, state, graph, timeline, timestep, expression_SX, is_fused=is_fused)
     if step.packed is not None:
         return fused.advance(model, state, step, agents_per_block or fused.AGENTS_PER_BLOCK)

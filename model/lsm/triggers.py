@@ -1,4 +1,4 @@
-"""Endogenous events: population thresholds that start an event one timestep later, with hysteresis.
+"""Endogenous events: population thresholds that start an event one timestep later, with hysteresis (`hysteresis.py`).
 
 Legend: N agents, V events, O options.
 """
@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from model.lsm.hysteresis import Hysteresis
 from model.lsm.inputs import InputError, Question, Timeline, Trigger
 
 ONE = 2**32
@@ -20,8 +21,8 @@ class TriggerWatch:
     """Counts for how long each trigger's share has held, and starts its event.
 
     A trigger fires when the share has been above its threshold for `hold_for` timesteps in a row; it is armed again
-    only after the share has fallen to the threshold or below. `total` sums whole numbers over all parts of a society
-    that is spread over several processes.
+    only after the share has fallen to its lower level. `total` sums whole numbers over all parts of a society that is
+    spread over several processes.
 
     Raises:
         InputError: a trigger names an event, question or option that does not exist.
@@ -42,8 +43,17 @@ class TriggerWatch:
             _within(f"option_index of trigger {position}", trigger.option_index, options)
         self.total = total
         self.triggers = list(triggers)
-        self.held = [0] * len(self.triggers)
-        self.is_armed = [True] * len(self.triggers)
+        self.seen = [Hysteresis(one.share_above, one.rearms_at, one.hold_for) for one in self.triggers]
+
+    @property
+    def held(self) -> list[int]:
+        """Timesteps in a row for which each share has been above its threshold."""
+        return [seen.held for seen in self.seen]
+
+    @property
+    def is_armed(self) -> list[bool]:
+        """Whether each trigger may fire."""
+        return [seen.is_armed for seen in self.seen]
 
     def observe(
         self, timeline: Timeline, timestep: int, option_probabilities: Sequence[Tensor], counted_N: Tensor | None
@@ -59,12 +69,7 @@ class TriggerWatch:
         start_V = timeline.start_V
         for index, trigger in enumerate(self.triggers):
             share = self._share(option_probabilities[trigger.question_index][:, trigger.option_index], counted_N)
-            if share <= trigger.share_above:
-                self.held[index], self.is_armed[index] = 0, True
-                continue
-            self.held[index] += 1
-            if self.is_armed[index] and self.held[index] >= trigger.hold_for:
-                self.is_armed[index] = False
+            if self.seen[index].fires(share):
                 start_V = torch.where(
                     torch.arange(len(start_V), device=start_V.device) == trigger.event_index, timestep + 1, start_V
                 )
@@ -72,7 +77,8 @@ class TriggerWatch:
 
     def resume(self, timeline: Timeline, start_V: Tensor, held: Sequence[int], is_armed: Sequence[bool]) -> Timeline:
         """The timeline as an interrupted rollout left it; the watch goes on from what it had seen."""
-        self.held, self.is_armed = list(held), list(is_armed)
+        for seen, number, armed in zip(self.seen, held, is_armed, strict=True):
+            seen.held, seen.is_armed = number, armed
         return replace(timeline, start_V=start_V)
 
     def _share(self, probability_N: Tensor, counted_N: Tensor | None) -> float:

@@ -65,6 +65,8 @@ def scenario_files(draw: st.DrawFn) -> dict[str, Any]:
         question = draw(st.sampled_from(asked))
         when = {"question": question["id"], "option": draw(st.sampled_from(question["options"]))}
         when |= {"share_above": draw(st.floats(0, 1, exclude_max=True)), "for": draw(st.integers(1, count - 1))}
+        if draw(st.booleans()):
+            when |= {"rearm_below": draw(st.floats(0, when["share_above"]))}
         triggers.append({"id": name, "when": when, "event": draw(messages())})
     scenario: dict[str, Any] = {
         "id": draw(IDS),
@@ -105,6 +107,7 @@ def rebuilt(table: pl.DataFrame) -> dict[str, Any]:
                     "question": row["trigger_question"],
                     "option": row["trigger_option"],
                     "share_above": row["share_above"],
+                    "rearm_below": row["rearm_below"],
                     "for": row["hold_for"],
                 },
                 "event": message_of(row),

@@ -42,6 +42,9 @@ SCENARIOS = TableContract(
         "trigger_question": column(pl.String, "question that a trigger watches", nullable=True),
         "trigger_option": column(pl.String, "option that a trigger watches", nullable=True),
         "share_above": column(pl.Float64, "share above which the trigger arms", FRACTION, nullable=True),
+        "rearm_below": column(
+            pl.Float64, "share to which it must fall to count again; null: 0.9 of share_above", FRACTION, nullable=True
+        ),
         "hold_for": column(pl.Int32, "timesteps the share must hold", nullable=True),
         "intervention_fields": column(
             pl.List(pl.String), "fields of the event that interventions vary: axes of the surface", nullable=True

@@ -1,6 +1,7 @@
 """What the engine accepts and refuses."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +18,9 @@ QUESTION = Question("q", torch.ones(4), torch.eye(2, 4), torch.tensor([1.0, -1.0
 
 def int64(*values):
     return torch.tensor(values, dtype=torch.int64)
+
+
+TYPE_9 = SocialGraph(int64(0, 1, 1), int64(1), int64(9), torch.ones(1))
 
 
 def make_timeline(**changes):
@@ -58,6 +62,8 @@ def test_a_graph_that_does_not_fit_is_refused_by_name(offsets, src, kind, streng
         {"exposure_VN": torch.ones(2, 2)},
         {"exposure_VN": torch.full((1, 2), 1.5)},
         {"credibility_V": torch.full((1,), float("nan"))},
+        {"credibility_V": torch.full((1,), -3.0)},
+        {"valence_V": torch.full((1,), 50.0)},
     ],
 )
 def test_a_timeline_that_does_not_fit_is_refused_by_name(changes):
@@ -104,6 +110,13 @@ def run_with(**changes):
         ({"triggers": [Trigger(0, 1, 0, 0.5, 1)]}, "question_index"),
         ({"triggers": [Trigger(0, 0, 2, 0.5, 1)]}, "option_index"),
         ({"num_timesteps": -1}, "num_timesteps"),
+        ({"attributes_NA": torch.zeros(2, 2)}, "torch.int64"),
+        ({"graph": TYPE_9}, "tie_type_E"),
+        ({"questions": [replace(QUESTION, embedding_D=torch.ones(3), option_embeddings_OD=torch.eye(2, 3))]}, "q has"),
+        ({"counted_N": torch.ones(3, dtype=torch.bool)}, "counted_N"),
+        ({"counted_N": torch.ones(2)}, "counted_N"),
+        ({"observed_answers": [torch.tensor([[0.5, 0.5], [-5.0, 7.0]])]}, "observed_answers of question q range"),
+        ({"observed_answers": [torch.tensor([[0.5, 0.5], [0.5, float("nan")]])]}, "known in part"),
         ({"observed_channels_NK": torch.full((2, 12), 1.5)}, "observed_channels_NK"),
         ({"observed_channels_NK": torch.zeros(2, 3)}, "observed_channels_NK"),
     ],
@@ -113,9 +126,38 @@ def test_a_rollout_refuses_inputs_that_do_not_fit(changes, words):
         run_with(**changes)
 
 
+def test_a_timestep_alone_refuses_codes_that_the_student_does_not_know():
+    """The compiled kernel would read beyond its table of gates."""
+    model = LSM(CONFIG)
+    state = model.initial_state(torch.tensor([[0, 0], [1, 2]]))
+    for graph, timeline in ((TYPE_9, make_timeline()), (empty_graph(2), make_timeline(source_type_V=int64(7)))):
+        with pytest.raises(InputError, match=r"(tie_type_E|source_type_V) is .*; allowed: 0 … (3|6)"):
+            model.step(state, graph, timeline, 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("hidden_dim", 16.5), ("use_graph", "no"), ("num_heads", True), ("salience_half_life", "8")]
+)
+def test_a_config_refuses_values_of_another_type(field, value):
+    with pytest.raises(ValueError, match=f"LSMConfig.{field} is "):
+        LSMConfig(LEVELS, **{field: value})
+
+
+def test_an_event_with_a_delay_of_nothing_is_active_as_long_as_without():
+    """Delaying it further has a derivative at the timestep after its end, where it is touched and not active."""
+    timeline = make_timeline(start_V=int64(2), duration_V=int64(1), delay_V=torch.zeros(1))
+    assert [timeline.active(timestep).tolist() for timestep in range(5)] == [[], [], [0], [], []]
+    assert [timeline.touched(timestep).tolist() for timestep in range(5)] == [[], [], [0], [0], []]
+    late = make_timeline(start_V=int64(2), duration_V=int64(1), delay_V=torch.tensor([0.25]))
+    assert [late.active(timestep).tolist() for timestep in range(5)] == [[], [], [0], [0], []]
+
+
 def test_a_trigger_needs_a_fraction_and_a_time():
     with pytest.raises(InputError, match="share_above"):
         Trigger(0, 0, 0, 1.5, 1)
+    for level in (-0.1, 0.51):
+        with pytest.raises(InputError, match=r"rearm_below is .*; allowed: 0 … 0\.5"):
+            Trigger(0, 0, 0, 0.5, 1, level)
     with pytest.raises(InputError, match="hold_for"):
         Trigger(0, 0, 0, 0.5, 0)
 

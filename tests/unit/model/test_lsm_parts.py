@@ -94,10 +94,10 @@ def test_salience_of_a_kept_episode_carries_gradient_into_recall():
     assert salience_N.grad.abs() > 0
 
 
-def starts(shares, *, above=0.5, hold_for=1):
+def starts(shares, *, above=0.5, hold_for=1, rearm_below=None):
     """Start of the trigger's event after each timestep's share."""
     timeline = make_timeline(1, start=NEVER)
-    watch = TriggerWatch([Trigger(0, 0, 0, above, hold_for)], [QUESTION], timeline)
+    watch = TriggerWatch([Trigger(0, 0, 0, above, hold_for, rearm_below)], [QUESTION], timeline)
     found = []
     for timestep, share in enumerate(shares):
         timeline = watch.observe(timeline, timestep, [torch.tensor([[share, 1 - share]])], None)
@@ -110,7 +110,17 @@ def test_a_trigger_waits_until_its_share_has_held():
 
 
 def test_a_trigger_fires_again_only_after_its_share_has_fallen():
-    assert starts([0.6, 0.9, 0.9, 0.5, 0.6]) == [1, 1, 1, 1, 5]
+    assert starts([0.6, 0.9, 0.9, 0.45, 0.6]) == [1, 1, 1, 1, 5]
+    assert starts([0.6, 0.9, 0.9, 0.46, 0.6]) == [1] * 5
+    assert starts([0.6, 0.3, 0.6], rearm_below=0.25) == [1, 1, 1]
+    assert starts([0.6, 0.25, 0.6], rearm_below=0.25) == [1, 1, 3]
+
+
+def test_a_share_that_flickers_around_the_threshold_fires_once():
+    """With one level alone it would fire at every other timestep."""
+    flickers = [0.5501, 0.5499] * 5
+    assert starts(flickers, above=0.55) == [1] * 10
+    assert starts(flickers, above=0.55, rearm_below=0.55) == [1, 1, 3, 3, 5, 5, 7, 7, 9, 9]
 
 
 def test_a_share_at_the_threshold_is_not_above_it():

@@ -23,7 +23,9 @@ from assets.traces.asking import AskingOptions, BudgetExceeded, TeacherUnusable
 from assets.traces.elicitation import Elicitation, run_elicitation
 from assets.traces.embedded_teacher.appraisal import RATES
 from assets.traces.embedded_teacher.replies import CHANNEL_NOISE
+from assets.traces.event_reach import Triggers
 from assets.traces.ledger import Ledger
+from assets.traces.minds import Mind
 from assets.traces.plan import plan_elicitation
 from assets.traces.scenario_schema import Scenario
 from assets.traces.scenario_table import scenarios_table
@@ -339,6 +341,17 @@ def test_a_trigger_fires_in_the_step_after_its_share_has_held(run: Run) -> None:
     assert traces.filter(pl.col("exposures").list.contains("answer"))["timestep"].unique().to_list() == [2]
     never = run(make_scenarios(triggers=[trigger(share_above=0.999)])).traces
     assert never["exposures"].list.len().sum() == 0
+
+
+def test_a_teacher_starts_an_event_again_only_after_its_share_has_fallen_far_enough() -> None:
+    row = {"name": "answer", "trigger_question": "support", "trigger_option": "for", "share_above": 0.5}
+    watch = Triggers([row | {"rearm_below": None, "hold_for": 1}])
+    starts = []
+    for timestep, share in enumerate([0.6, 0.46, 0.6, 0.44, 0.6, 0.7]):
+        minds = {agent_id: Mind(probabilities=[share, 1 - share]) for agent_id in range(3)}
+        watch.observe(timestep, {"name": "support", "options": ["for", "against"]}, minds)
+        starts.append(watch.start_of("answer"))
+    assert starts == [1, 1, 1, 1, 5, 5]
 
 
 def test_a_trigger_on_one_question_reaches_those_who_answer_the_other(run: Run) -> None:

@@ -89,6 +89,7 @@ CASES = [
         "triggers[0].when.question",
         "allowed: support.",
     ),
+    ("lower level", "for: 2", "for: 2, rearm_below: 0.6", 17, "triggers[0].when.rearm_below", "0 … 0.55"),
     ("trigger that cannot fire", "for: 2", "for: 12", 17, "triggers[0].when.for", "fewer timesteps"),
     (
         "time of a triggered event",
