@@ -1,9 +1,12 @@
 """What the readout on recorded answers must beat: predictions from people's attributes or from other questions.
 
-    regressions       multinomial regression per question on the persona's sentences; penalty by validation people
-    nearest_people    shares among the ten fitted personas that share most sentences, with the item's share as one more
+    regressions       multinomial regression per question on the persona's sentences
+    nearest_people    shares among the ten known personas that share most sentences, with the item's share as one more
     nearest_question  shares of the seen question with as many options whose wording lies nearest
-    shares_of         the question's shares among fitted people
+    shares_of         the question's shares among known people
+
+The regressions' penalty is chosen on validation people, who are then fitted on as well. The student is not fitted on
+them: they choose its epoch and no more, so these baselines have seen more answers than it has.
 
 Legend: P people, F sentences, Q questions, O options.
 """
@@ -14,9 +17,8 @@ import numpy as np
 
 from assets.distillation.readout_training import MISSING, StaticAnswers
 
-PENALTIES = (0.1, 1.0, 10.0)
+PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Inverse strengths of the ridge penalty that are tried."""
-QUESTIONS_TRIED = 12
 NEIGHBOURS = 10
 PRIOR = 0.5
 
@@ -34,28 +36,39 @@ def regressions(
     fitted_P: np.ndarray,
     validation_P: np.ndarray,
 ) -> list[np.ndarray]:
-    """Probabilities [P, O] per question of multinomial regressions that share one penalty."""
-    tried = range(0, len(num_options), max(1, len(num_options) // QUESTIONS_TRIED))
+    """Probabilities [P, O] per question of multinomial regressions that share one penalty.
+
+    Of all penalties the one with the lowest log loss of validation people is kept, mean over questions, with fits on
+    the fitted people alone; the regressions are then fitted again on fitted and validation people together.
+
+    Args:
+        codes_PF: features of everybody.
+        chosen_PQ: position of the chosen option, −1 where there is none.
+        num_options: options of each question.
+        fitted_P: people to fit on.
+        validation_P: people who choose the penalty.
+    """
     losses = []
     for penalty in PENALTIES:
         found = []
-        for number in tried:
-            predicted_PO = _regress(codes_PF, chosen_PQ[:, number], num_options[number], fitted_P, penalty)
+        for number, size in enumerate(num_options):
+            predicted_PO = _regress(codes_PF, chosen_PQ[:, number], size, fitted_P, penalty)
             chosen_P = chosen_PQ[validation_P, number]
             is_known_P = chosen_P != MISSING
             picked_P = predicted_PO[validation_P[is_known_P], chosen_P[is_known_P]]
-            found.append(-np.log(np.maximum(picked_P, 1e-4)).mean())
+            found += [-np.log(np.maximum(picked_P, 1e-4)).mean()] if len(picked_P) else []
         losses.append(np.mean(found))
     best = PENALTIES[int(np.argmin(losses))]
-    return [_regress(codes_PF, chosen_PQ[:, number], size, fitted_P, best) for number, size in enumerate(num_options)]
+    known_P = np.concatenate([fitted_P, validation_P])
+    return [_regress(codes_PF, chosen_PQ[:, number], size, known_P, best) for number, size in enumerate(num_options)]
 
 
 def nearest_people(
-    codes_PF: np.ndarray, chosen_PQ: np.ndarray, shares: Sequence[np.ndarray], fitted_P: np.ndarray
+    codes_PF: np.ndarray, chosen_PQ: np.ndarray, shares: Sequence[np.ndarray], known_P: np.ndarray
 ) -> list[np.ndarray]:
-    """Probabilities [P, O] per question from the ten nearest fitted personas."""
-    common_PP = codes_PF.astype(np.float64) @ codes_PF[fitted_P].T
-    nearest_PN = fitted_P[np.argsort(-common_PP, axis=1, kind="stable")[:, :NEIGHBOURS]]
+    """Probabilities [P, O] per question from the ten nearest known personas."""
+    common_PP = codes_PF.astype(np.float64) @ codes_PF[known_P].T
+    nearest_PN = known_P[np.argsort(-common_PP, axis=1, kind="stable")[:, :NEIGHBOURS]]
     found = []
     for number, share_O in enumerate(shares):
         chosen_PN = chosen_PQ[nearest_PN, number]

@@ -8,6 +8,9 @@ weight that does best on the unseen questions of the other splits.
 The registered student, whose training mixed the fitted personas' answers with rollouts, stands beside where it did: it
 was asked every question, so it is scored on unseen personas, beside a regression that knows the same attributes.
 
+Students are fitted to fitted personas, and validation personas choose their epoch; baselines of seen questions are
+fitted to both, so what is unequal favours the baselines.
+
 Legend: P people, F sentences, Q questions, O options.
 """
 
@@ -113,15 +116,16 @@ def _train_and_predict(
 
 
 def _baselines(recorded: Recorded) -> Mapping[str, Predicted]:
-    """Predictions for all people by baselines that are fitted per question."""
+    """Predictions for all people by baselines that are fitted per question, on fitted and validation people."""
     codes_PF, chosen_PQ = recorded.answers.codes_PF.numpy(), recorded.answers.chosen_PQ.numpy()
     num_options = [question.num_options for question in recorded.answers.questions]
     fitted_P, validation_P = recorded.fitted_P, recorded.validation_P
-    shares = [shares_of(chosen_PQ[fitted_P, number], size) for number, size in enumerate(num_options)]
+    known_P = np.concatenate([fitted_P, validation_P])
+    shares = [shares_of(chosen_PQ[known_P, number], size) for number, size in enumerate(num_options)]
     num_people = len(codes_PF)
     return {
         "regression": dict(enumerate(regressions(codes_PF, chosen_PQ, num_options, fitted_P, validation_P))),
-        "nearest_personas": dict(enumerate(nearest_people(codes_PF, chosen_PQ, shares, fitted_P))),
+        "nearest_personas": dict(enumerate(nearest_people(codes_PF, chosen_PQ, shares, known_P))),
         "item_marginal": {number: np.tile(share_O, (num_people, 1)) for number, share_O in enumerate(shares)},
         "uniform": {number: np.full((num_people, size), 1 / size) for number, size in enumerate(num_options)},
     }

@@ -4,9 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
 from assets.distillation.personas import frequent_sentences, persona_codes, sentences_of
-from assets.distillation.readout_baselines import nearest_people, nearest_question, shares_of
+from assets.distillation.readout_baselines import nearest_people, nearest_question, regressions, shares_of
 from assets.distillation.readout_training import MISSING, StaticAnswers
 from assets.distillation.recorded_readout import read_recorded, score_recorded_readout
 from model.lsm.inputs import Question
@@ -128,3 +130,26 @@ def test_the_nearest_question_has_as_many_options() -> None:
     people = np.arange(4)
     assert nearest_question(answers, 3, [0, 1, 2], people) == pytest.approx([4.5 / 5, 0.5 / 5])
     assert nearest_question(answers, 1, [0, 2], people) == pytest.approx([1 / 3] * 3)
+
+
+@pytest.mark.parametrize(("pull", "wanted"), [(0.0, 0.1), (0.6, 0.3), (1.6, 3.0), (30.0, 10.0)])
+def test_regressions_take_the_penalty_of_validation_people_and_fit_on_them_too(pull: float, wanted: float) -> None:
+    """The less attributes explain, the stronger the penalty that tells validation people best."""
+    rng = np.random.default_rng(7)
+    codes, (fitted, validation) = rng.integers(0, 2, (300, 12)), np.split(np.arange(250), [100])
+    chance = 1 / (1 + np.exp(-pull * (codes @ np.resize([1, -1], 12))))
+    chosen = (rng.random((8, 300)) < chance).T.astype(np.int64)
+
+    def fit(people: np.ndarray, question: int, penalty: float) -> LogisticRegression:
+        return LogisticRegression(C=penalty, max_iter=200).fit(codes[people], chosen[people, question])
+
+    def loss(penalty: float) -> float:
+        told = [fit(fitted, number, penalty).predict_proba(codes[validation]) for number in range(8)]
+        return sum(log_loss(chosen[validation, number], told[number]) for number in range(8))
+
+    best = min((0.1, 0.3, 1.0, 3.0, 10.0), key=loss)
+    predicted = regressions(codes, chosen, [2] * 8, fitted, validation)
+    assert best == wanted
+    for number in range(8):
+        told = fit(np.arange(250), number, best).predict_proba(codes)
+        assert predicted[number] == pytest.approx(told, abs=2e-3)
