@@ -107,7 +107,8 @@ def _gate_lines(distilled: Distilled) -> list[str]:
         "Predictions against baselines start from the teacher's channels and answer at timestep 0; the gap between "
         f"that answer and the one that channels tell stays with weight {distilled.student.anchor_weight:.1f}. "
         "Simulated people have no such answer: their channels and their gap are drawn (`lsm_simulated` in "
-        "held_out_predictions), and the gates on changes, tails and 100 timesteps judge them.",
+        "held_out_predictions), and the gates on changes, tails and 100 timesteps judge them. As predictions of single "
+        "agents they stand beside what knows attributes alone as well; these rows decide nothing.",
         "",
         "| gate | student | baseline or limit | difference | 95 % interval | agents | required | verdict |",
         "|---|---|---|---|---|---|---|---|",

@@ -330,7 +330,6 @@ def validation_report(context: dg.AssetExecutionContext, platform: Platform) -> 
         draft.write_text(page, encoding="utf-8")
         draft.replace(target)
     losing = next((figure for figure in read_figures(page) if figure["section"] == "Where it fails"), None)
-    failed = [gate.name for gate in report_context.student.gates if not gate.has_passed]
     note_run(
         folder,
         {
@@ -339,7 +338,7 @@ def validation_report(context: dg.AssetExecutionContext, platform: Platform) -> 
             "teacher": report_context.teacher,
             "student": f"version {report_context.student.version}, {report_context.student.alias or 'no alias'}",
             "losing": f"{len(losing['rows'])} losing rows" if losing else "not counted",
-            "failed_gates": ", ".join(failed) or "none",
+            "failed_gates": ", ".join(report_context.student.failed_gates) or "none",
         },
     )
     index = write_index(settings.reports_dir)

@@ -47,9 +47,16 @@ def gates_frame(context: ReportContext) -> pl.DataFrame:
                 "gate": gate.name,
                 "value": gate.value,
                 "threshold": gate.threshold,
+                "required": "yes" if gate.is_required else "no",
                 "verdict": "passed" if gate.has_passed else "failed",
             }
             for gate in context.student.gates
         ],
-        schema={"gate": pl.String, "value": pl.Float64, "threshold": pl.Float64, "verdict": pl.String},
+        schema={
+            "gate": pl.String,
+            "value": pl.Float64,
+            "threshold": pl.Float64,
+            "required": pl.String,
+            "verdict": pl.String,
+        },
     )

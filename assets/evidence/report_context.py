@@ -19,12 +19,13 @@ class DataUse:
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """One gate that a student must pass to become champion."""
+    """One gate of a student: one that it must pass to become champion, or one that is reported beside them."""
 
     name: str
     value: float | None
     threshold: float
     has_passed: bool
+    is_required: bool = True
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,15 @@ class StudentRecord:
     is_champion: bool
     verdict: str
     gates: tuple[GateOutcome, ...] = ()
+
+    @property
+    def failed_gates(self) -> tuple[str, ...]:
+        """Names of the gates that did not hold, with a mark on those that are reported only."""
+        return tuple(
+            gate.name if gate.is_required else f"{gate.name} (reported only)"
+            for gate in self.gates
+            if not gate.has_passed
+        )
 
 
 @dataclass(frozen=True)

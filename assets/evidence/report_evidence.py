@@ -148,12 +148,14 @@ def failures_section(query: Query, context: ReportContext) -> Section:
     losing = table_block(
         query, sql_failures.losing_rows(tables), "Every figure that loses to a baseline or misses its target"
     )
-    failed = [gate.name for gate in context.student.gates if not gate.has_passed]
+    failed = context.student.failed_gates
     num_figures = query(sql_failures.standing_counts(tables))["loses_or_falls_short"].sum()
     text = (
         f"{num_figures:,} figures lose to a baseline or fall short of a published figure, in {len(losing.frame)} rows. "
         "Survey figures of one question and metric share a row that names the groups; the section on survey "
-        "calibration has each of them."
+        "calibration has each of them. Figures of simulated people share one by metric that names the slices: of an "
+        "agent these people know what a regression on its attributes knows, and are compared with that and with equal "
+        "chances."
     )
     if failed:
         text += f" The student failed the gates {', '.join(failed)}."

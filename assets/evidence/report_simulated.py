@@ -235,7 +235,7 @@ def _gates(context: ReportContext) -> str:
     gates = context.student.gates
     if not gates:
         return "No gate was recorded for it."
-    failed = [gate.name for gate in gates if not gate.has_passed]
+    failed = context.student.failed_gates
     return f"Gates passed: {len(gates) - len(failed)} of {len(gates)}." + (
         f" Not passed: {', '.join(failed)}." if failed else ""
     )

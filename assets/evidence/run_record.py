@@ -104,7 +104,9 @@ def _student(record: dict[str, Any]) -> StudentRecord:
         is_champion=record["is_champion"],
         verdict=record["verdict"],
         gates=tuple(
-            GateOutcome(gate["name"], gate["student_value"], gate["baseline_value"], gate["has_passed"])
+            GateOutcome(
+                gate["name"], gate["student_value"], gate["baseline_value"], gate["has_passed"], gate["is_required"]
+            )
             for gate in record["gates"]
         ),
     )

@@ -6,7 +6,7 @@ Statements quote with ' only and order their rows completely: readers paste them
 from assets.evidence.rectification import LEAST_COVERAGE
 from assets.evidence.report_forecasts import FORECAST_STANDING, PEOPLE_STANDING
 from assets.evidence.sql_pooling import quoted
-from assets.evidence.sql_standing import SHARES, standing
+from assets.evidence.sql_standing import MERIT, SHARES, standing
 
 EVIDENCE_TABLES = (
     "teacher_agreement",
@@ -71,6 +71,23 @@ where ours.model in ('lsm', 'lsm_registered') group by ours.group, ours.metric, 
 """.strip()
 """Students fitted to recorded answers against their rivals; an unseen question's own marginal is a bound."""
 
+SIMULATED_STANDING = f"""
+with scored as (select *, {MERIT} as merit from teacher_agreement)
+select ours.metric, ours.slice, ours.value as ours,
+       case when ours.value is null then 'not computed'
+            when count(*) filter (where rival.merit > ours.merit) > 0 then 'loses to '
+              || string_agg(rival.model, ', ' order by rival.model) filter (where rival.merit > ours.merit)
+            when count(*) filter (where rival.merit = ours.merit) > 0 then 'level with '
+              || string_agg(rival.model, ', ' order by rival.model) filter (where rival.merit = ours.merit)
+            when count(rival.model) = 0 then 'no baseline' else 'beats every baseline' end as verdict
+from scored ours
+left join scored rival on rival.metric = ours.metric and rival.slice = ours.slice
+  and rival.model in ('demographic_regression', 'uniform')
+where ours.model = 'lsm_simulated' and ours.metric not like 'cluster_%'
+group by ours.metric, ours.slice, ours.value, ours.merit
+""".strip()
+"""Simulated people as predictions of single agents, against what knows no more of an agent than they do."""
+
 CLUSTER_STANDING = """
 select ours.metric, ours.value as ours,
        case when ours.value is null or theirs.value is null then 'not computed'
@@ -84,13 +101,20 @@ where ours.metric like 'cluster_%' and ours.model = 'lsm_simulated' and theirs.m
 def losing_rows(tables: tuple[str, ...]) -> str:
     """Every figure in which the student loses to a baseline or a published figure is missed.
 
-    Survey figures of one question and metric share a row that names the segments.
+    Survey figures of one question and metric share a row that names the segments, figures of simulated people of one
+    metric and verdict a row that names the slices.
     """
     parts = []
     if "teacher_agreement" in tables:
         parts.append(
             "select 'teacher agreement' as part, metric || ', ' || slice as figure, student as ours, verdict\n"
             f"from ({standing('teacher_agreement', 'true')}) where verdict like 'loses to%'"
+        )
+        parts.append(
+            "select 'simulated people' as part, metric || ': ' || string_agg(slice, ', ' order by slice) as figure,\n"
+            "       max(ours) filter (where slice = 'all') as ours,\n"
+            "       verdict || ' in ' || count(*) || ' groups' as verdict\n"
+            f"from ({SIMULATED_STANDING}) where verdict like 'loses to%' group by metric, verdict"
         )
         parts.append(
             "select 'reasoning clusters' as part, metric || ' of simulated people' as figure, ours, verdict\n"
@@ -170,6 +194,7 @@ def standing_counts(tables: tuple[str, ...]) -> str:
     parts = []
     if "teacher_agreement" in tables:
         parts.append(f"select 'reasoning clusters' as evidence, verdict from ({CLUSTER_STANDING})")
+        parts.append(f"select 'simulated people as single agents' as evidence, verdict from ({SIMULATED_STANDING})")
     for table, where in (("teacher_agreement", "true"), ("survey_calibration", SHARES)):
         if table in tables:
             parts.append(

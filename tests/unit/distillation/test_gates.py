@@ -71,6 +71,23 @@ def test_a_loss_to_a_reported_baseline_does_not_matter_for_the_champion() -> Non
     assert not gates[-1].has_passed
 
 
+def test_simulated_people_stand_beside_what_knows_as_much_and_decide_nothing() -> None:
+    misses = {
+        "lsm": [0.1, 0.1],
+        "lsm_simulated": [0.3, 0.5],
+        "demographic_regression": [0.2, 0.3],
+        "uniform": [0.6, 0.7],
+    }
+    gates = evaluate_gates(_held_out(misses))
+    assert has_passed_gates(gates)
+    lost, won = (next(gate for gate in gates if gate.baseline == f"simulated_{name}") for name in list(misses)[2:])
+    assert (lost.student_value, lost.baseline_value) == pytest.approx((0.4, 0.25))
+    assert (lost.verdict, won.verdict) == ("worse", "better")
+    assert not lost.is_required
+    assert not won.is_required
+    assert [gate.student_value for gate in gates[: len(REQUIRED)]] == pytest.approx([0.1] * len(REQUIRED))
+
+
 def test_agents_count_alike_however_many_answers_they_gave() -> None:
     frame = pl.concat([_held_out({"lsm": [0.1, 0.5]}), _held_out({"lsm": [0.1]}), _held_out({"lsm": [0.1]})])
     assert mean_tvd_by_agent(frame)["lsm"].to_list() == pytest.approx([0.1, 0.5])

@@ -30,6 +30,7 @@ PANEL = tuple(range(60))
 MODELS = {
     "lsm": 0.03,
     "lsm_no_graph": 0.06,
+    "lsm_simulated": 0.2,
     "persistence": 0.1,
     "demographic_regression": 0.12,
     "friedkin_johnsen": 0.14,

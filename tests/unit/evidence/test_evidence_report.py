@@ -8,7 +8,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from assets.evidence.report import build_report
-from assets.evidence.report_context import TableVersion
+from assets.evidence.report_blocks import gates_frame
+from assets.evidence.report_context import GateOutcome, TableVersion
 from validation.report import read_figures
 from validation.report.page import rows_for_json
 
@@ -64,6 +65,24 @@ def test_losing_rows_are_called_losing(html, ask):
     missed = ask("select count(*) as n from benchmark_scores where verdict = 'falls short'")["n"][0]
     assert sum(verdict.startswith("falls short") for verdict in verdicts) == missed
     assert "failed the gates log loss" in html
+
+
+def test_simulated_people_stand_beside_what_knows_as_much_of_an_agent(html, ask):
+    """Made-up simulated people miss by more than the regression, and the student's first answers are no excuse."""
+    figures = table_of(html, "Every figure that loses").filter(part="simulated people")
+    (row,) = figures.filter(pl.col("figure").str.starts_with("tvd: all, ")).to_dicts()
+    value = "select value from teacher_agreement where metric = 'tvd' and slice = 'all' and model = 'lsm_simulated'"
+    assert row["ours"] == pytest.approx(ask(value)["value"].item())
+    slices = ask("select count(distinct slice) as n from teacher_agreement where metric = 'tvd'")["n"].item()
+    assert row["verdict"] == f"loses to demographic_regression in {slices} groups"
+
+
+def test_gates_that_are_only_reported_are_marked(ask, report_context):
+    student = dataclasses.replace(report_context.student, gates=(GateOutcome("beside", 0.3, 0.2, False, False),))
+    context = dataclasses.replace(report_context, student=student)
+    assert "failed the gates beside (reported only)" in build_report(ask, context)
+    (row,) = gates_frame(context).to_dicts()
+    assert (row["required"], row["verdict"]) == ("no", "failed")
 
 
 def test_counts_of_the_summary_are_the_rows_of_the_failures(html):
