@@ -1,7 +1,8 @@
 """Where a training stands after each epoch, in one file that is replaced at once: what lets a killed training go on.
 
 A file belongs to one training: its name is a digest of the data, the sizes, the settings and the seed, so that nothing
-else can resume from it. It holds safetensors and JSON, no pickle, and vanishes once the student is registered.
+else can resume from it. It holds safetensors and JSON, no pickle, and vanishes once the student is registered. They lie
+in a folder per asset and version of the code: those of another version stay, since a checkout of it may yet go on.
 
     CheckpointError   a file cannot be read; the message names it and says what to do
 """

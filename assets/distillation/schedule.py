@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from assets.distillation.losses import LossWeights
 
@@ -24,6 +25,9 @@ class TrainingSettings:
         longest_settling: timesteps, at most, that drawn people go on for after the last before their shares are held.
         evaluate_every: epochs between evaluations on the validation agents.
         patience: share of all epochs without improvement after which training ends, in the last stage.
+
+    Raises:
+        ValueError: settings with which nothing can be trained; the message names each.
     """
 
     travel: float = 0.4
@@ -40,6 +44,41 @@ class TrainingSettings:
     evaluate_every: int = 2
     patience: float = 0.3
     weights: LossWeights = field(default_factory=LossWeights)
+
+    def __post_init__(self) -> None:
+        faults = self._faults()
+        if faults:
+            raise ValueError(f"TrainingSettings: {'; '.join(faults)}.")
+
+    def _faults(self) -> list[str]:
+        found = []
+        if not self.windows:
+            found.append("windows is empty; a training needs one stage or more")
+        if len(self.windows) != len(self.stage_ends):
+            found.append(
+                f"{len(self.windows)} windows and {len(self.stage_ends)} stage_ends; each stage has one of both"
+            )
+        if any(window < 0 for window in self.windows):
+            found.append(f"windows {self.windows} must be timesteps, 0 for the whole scenario")
+        ends = (0.0, *self.stage_ends)
+        if self.stage_ends and not (ends[-1] == 1.0 and all(one < two for one, two in pairwise(ends))):
+            found.append(f"stage_ends {self.stage_ends} must rise to 1")
+        for names, allowed, is_allowed in (
+            (("longest_gradient", "evaluate_every"), "1 or more", lambda value: value >= 1),
+            (("longest_settling", "first_drawn_stage"), "0 or more", lambda value: value >= 0),
+            (("weight_decay", "patience"), "a number from 0", lambda value: 0 <= value < math.inf),
+            (
+                ("travel", "largest_learning_rate", "residual_pace", "largest_gradient_norm"),
+                "a number above 0",
+                lambda value: 0 < value < math.inf,
+            ),
+            (("identity_dropout",), "0 or more and below 1", lambda value: 0 <= value < 1),
+        ):
+            values = {name: getattr(self, name) for name in names}
+            found += [
+                f"{name} is {value}, allowed is {allowed}" for name, value in values.items() if not is_allowed(value)
+            ]
+        return found
 
     def stage(self, epoch: int, epochs: int) -> int:
         """The stage, from 0, of an epoch."""

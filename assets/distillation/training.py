@@ -81,7 +81,7 @@ def train_student(
     Raises:
         ValueError: epochs is not positive.
         CheckpointError: the checkpoint of this very training is damaged.
-        FloatingPointError: the loss is not finite.
+        FloatingPointError: the loss or the validation error is not finite.
 
     Source: truncated backpropagation through time, Williams & Peng (1990); scheduled teacher forcing after Bengio et
     al. (2015), Scheduled sampling, with windows in place of coin flips; AdamW, Loshchilov & Hutter (2019).
@@ -153,6 +153,12 @@ class _Training:
         ]
         if self.static is not None:
             self.curves.append((epoch, "validation_static", validation_loss(model, self.static.validation)))
+        if not math.isfinite(tvd + shares):
+            raise FloatingPointError(
+                f"The validation error after epoch {epoch} of {epochs} is not finite (TVD {tvd:.3g}, shares "
+                f"{shares:.3g}), so that no epoch is best. Lower largest_learning_rate, or check that the traces hold "
+                "answers after timestep 0 to every question."
+            )
         if tvd + shares < self.best_error:
             self.best_error, self.best_epoch = tvd + shares, epoch
             self.best = copy.deepcopy(model.state_dict())

@@ -1,10 +1,11 @@
 """Training of students, and what they learn of a known law."""
 
+import math
 import pickle
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 import torch
 
+from assets.distillation import training
 from assets.distillation.checkpoints import CheckpointError, read_progress
 from assets.distillation.distil import Distilled, distil, student_config
 from assets.distillation.free_running import free_run
@@ -19,6 +21,7 @@ from assets.distillation.held_out import predict_student
 from assets.distillation.observed_pass import force_channels
 from assets.distillation.schedule import TrainingSettings
 from assets.distillation.stacking import stack_panel, start_stack
+from assets.distillation.teacher_rollouts import TeacherRollout
 from assets.distillation.training import train_student
 from assets.distillation.training_set import TrainingSet
 from model.lsm.leaning import SMALLEST_SHARE
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 PROJECT_ROOT = Path(__file__).parents[3]
 TRAIN_AND_DIE = """
 import os, pickle, signal, sys
+from assets.distillation.teacher_rollouts import TeacherRollout
 from assets.distillation.training import train_student
 
 def die_in_epoch_4(message):
@@ -72,20 +76,32 @@ def test_the_same_seed_gives_the_same_bits(training_set: TrainingSet) -> None:
 
 
 def test_answers_of_held_out_agents_change_no_weight(training_set: TrainingSet) -> None:
-    """The teacher's answers, convictions and salience of held-out agents may be anything."""
+    """Whatever the teacher answers as held-out agents may be anything; they are heard by their channels alone."""
     config = _small(training_set)
     is_held_out = training_set.is_held_out_P
+    targets = {"conviction_TP": 0.99, "public_stance_TP": -0.9, "salience_TP": 0.97, "will_share_TP": 1.0}
+    vectors = {"attention_TP3": 1 / 3, "rationale_TPR": 0.5}
+    heard = {"scenario_id", "timeline", "targets", "channels_TPK"}
+    assert heard | set(targets) | set(vectors) == {field.name for field in fields(TeacherRollout)}
     changed = tuple(
         replace(
             item,
-            conviction_TP=item.conviction_TP.masked_fill(is_held_out, 0.99),
+            **{name: getattr(item, name).masked_fill(is_held_out, value) for name, value in targets.items()},
+            **{name: getattr(item, name).masked_fill(is_held_out[:, None], value) for name, value in vectors.items()},
             targets=tuple(
-                replace(target, probability_TPO=target.probability_TPO.masked_fill(is_held_out[:, None], 1 / 3))
+                replace(
+                    target,
+                    probability_TPO=target.probability_TPO.masked_fill(is_held_out[:, None], 1 / 3),
+                    first_draw_TPO=target.first_draw_TPO.masked_fill(is_held_out[:, None], 1 / 3),
+                )
                 for target in item.targets
             ),
         )
         for item in training_set.rollouts
     )
+    for name in (*targets, *vectors):
+        before, after = (getattr(rollouts[0], name) for rollouts in (training_set.rollouts, changed))
+        assert not torch.equal(before, after), name
     one = train_student(training_set, epochs=2, seed=8, config=config)
     two = train_student(replace(training_set, rollouts=changed), epochs=2, seed=8, config=config)
     for name, weight in one.model.state_dict().items():
@@ -151,6 +167,16 @@ def test_a_free_run_starts_from_the_observed_channels(training_set: TrainingSet)
 def test_the_curve_falls(distilled: Distilled) -> None:
     curve = distilled.student.curves.filter(metric="validation_tvd")["value"]
     assert curve.min() < 0.6 * curve[0]
+
+
+@pytest.mark.parametrize("measured", ["free_running_error", "drawn_shares_error"])
+def test_a_validation_error_that_is_no_number_stops_the_training(
+    training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch, measured: str
+) -> None:
+    nothing = (math.nan, 0.5) if measured == "free_running_error" else math.nan
+    monkeypatch.setattr(training, measured, lambda *_: nothing)
+    with pytest.raises(FloatingPointError, match=r"after epoch 2 of 2 is not finite \(.*nan"):
+        train_student(training_set, epochs=2, seed=8, config=_small(training_set))
 
 
 def test_no_epochs_are_refused(training_set: TrainingSet) -> None:
