@@ -62,6 +62,29 @@ def bootstrap_interval(
     return Interval(float(statistic(*data)), float(lower), float(upper))
 
 
+def basic_interval(estimate: float, draw_B: ArrayLike, *, level: float = 0.95, smallest: float = -np.inf) -> Interval:
+    """Basic ("reverse percentile") bootstrap interval, for statistics that resampling moves to one side.
+
+    A mean of absolute values is one: noise adds to it in the sample, and once more in every resample, so that
+    percentiles of resamples lie above what is sought. The error of the estimate is taken to be as that of a resample
+    around the estimate. Where noise is most of the estimate, the interval may end below it.
+
+    Args:
+        estimate: the statistic of the sample.
+        draw_B: the statistic of each resample; those that are nan are left out, and if all are, so are the ends.
+        level: coverage aimed at.
+        smallest: value that the statistic cannot be below.
+
+    Source: Davison & Hinkley (1997), Bootstrap methods and their application, equation 5.6.
+    """
+    draws = np.asarray(draw_B, dtype=np.float64)
+    draws = draws[np.isfinite(draws)]
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(draws, (tail, 1.0 - tail)) if len(draws) else (np.nan, np.nan)
+    ends = np.maximum((2.0 * estimate - high, 2.0 * estimate - low), smallest)
+    return Interval(float(estimate), float(ends[0]), float(ends[1]))
+
+
 def wilson_interval(num_successes: float, num_trials: float, z: float = Z_95) -> Interval:
     """Score interval of a share; stays within 0…1 and is sound for small samples and extreme shares.
 

@@ -15,7 +15,7 @@ from assets.distillation.baselines import each_question
 from assets.distillation.endurance import Endurance
 from assets.distillation.simulated_shares import DrawnPanel, change_errors, held_out_resamples
 from assets.distillation.training_set import TrainingSet
-from validation.intervals import bootstrap_interval
+from validation.intervals import basic_interval, bootstrap_interval
 from validation.metrics import tail_excess, tvd
 
 STUDENT = "lsm"
@@ -61,8 +61,8 @@ class GateResult:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval leaves no doubt about the sign."""
-        return self.upper < 0 or self.lower > 0
+        """Whether the interval leaves no doubt about the sign of the difference."""
+        return self.upper < 0 if self.difference < 0 else self.lower > 0
 
     @property
     def verdict(self) -> str:
@@ -198,18 +198,18 @@ def _baseline_gate(by_agent: pl.DataFrame, baseline: str, seed: int, student: st
 def _change_gate(panel: DrawnPanel, training_set: TrainingSet, weight_BP: np.ndarray) -> GateResult:
     errors = change_errors(panel, training_set, weight_BP)
     difference_B = errors.student_B - errors.persistence_B
-    lower, upper = np.quantile(difference_B[1:], (0.025, 0.975))
+    interval = basic_interval(float(difference_B[0]), difference_B[1:])
     return GateResult(
         name="changes of simulated shares nearer to the teacher's than standing still",
         baseline="no_change",
         student_value=float(errors.student_B[0]),
         baseline_value=float(errors.persistence_B[0]),
-        difference=float(difference_B[0]),
-        lower=float(lower),
-        upper=float(upper),
+        difference=interval.value,
+        lower=interval.lower,
+        upper=interval.upper,
         num_agents=int(training_set.is_held_out_P.sum()),
         is_required=True,
-        has_passed=bool(difference_B[0] < 0),
+        has_passed=interval.value < 0,
     )
 
 

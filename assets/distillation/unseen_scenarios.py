@@ -26,7 +26,7 @@ from assets.distillation.training import train_student
 from assets.distillation.training_set import TrainingSet
 from model.lsm.lsm import LSM
 from validation.contracts import CONTRACTS
-from validation.intervals import bootstrap_interval
+from validation.intervals import basic_interval, bootstrap_interval
 
 NUM_RESAMPLES = 1_000
 STUDENT = "lsm"
@@ -153,15 +153,11 @@ def _share_rows(unseen: TrainingSet, student: LSM, seen: LSM, seed: int) -> list
     errors = {STUDENT: ours.student_B, "lsm_seen": bound.student_B, "persistence": ours.persistence_B}
     rows = []
     for name, error_B in errors.items():
-        difference = (None, None, None) if name == STUDENT else _interval(ours.student_B - error_B)
-        rows.append(_row(unseen, "", "share_changes", name, _interval(error_B), difference))
+        value = basic_interval(float(error_B[0]), error_B[1:], smallest=0.0)
+        gap_B = ours.student_B - error_B
+        difference = (None, None, None) if name == STUDENT else basic_interval(float(gap_B[0]), gap_B[1:])
+        rows.append(_row(unseen, "", "share_changes", name, value, difference))
     return rows
-
-
-def _interval(value_B: np.ndarray) -> tuple[float, float, float]:
-    """The estimate, which comes first, and the ends of its 95 % interval."""
-    lower, upper = np.quantile(value_B[1:], (0.025, 0.975))
-    return float(value_B[0]), min(float(lower), float(value_B[0])), max(float(upper), float(value_B[0]))
 
 
 def _row(

@@ -13,6 +13,7 @@ from assets.distillation.distil import student_config
 from assets.distillation.friedkin_johnsen import predict_friedkin_johnsen
 from assets.distillation.gates import mean_tvd_by_agent
 from assets.distillation.held_out import predict_held_out
+from assets.distillation.simulated_shares import change_errors, draw_panel, held_out_resamples
 from assets.distillation.training_set import TrainingSet
 from assets.distillation.unseen_scenarios import question_sets, score_unseen_scenarios
 from model.lsm.lsm import LSM
@@ -74,6 +75,18 @@ def test_the_student_is_trained_on_what_remains_and_judged_on_held_out_agents(
     (row,) = table.filter(scenario_id=one.rollouts[0].scenario_id, metric="tvd", model="persistence").to_dicts()
     assert row["value"] == pytest.approx(by_agent["persistence"].mean())
     assert row["lower"] < row["value"] < row["upper"]
+
+
+def test_intervals_of_share_changes_are_those_of_the_basic_bootstrap(
+    two_questions: TrainingSet, untrained: LSM
+) -> None:
+    one = only(two_questions, 0)
+    errors = change_errors(draw_panel(untrained, one), one, held_out_resamples(one, unseen_scenarios.NUM_RESAMPLES, 4))
+    low, high = np.quantile(errors.student_B[1:], (0.025, 0.975))
+    table = score(two_questions, untrained, num_splits=9)
+    (row,) = table.filter(scenario_id=one.rollouts[0].scenario_id, metric="share_changes", model="lsm_seen").to_dicts()
+    ends = [max(0.0, 2 * errors.student_B[0] - end) for end in (high, low)]
+    assert (row["value"], row["lower"], row["upper"]) == pytest.approx((errors.student_B[0], *ends))
 
 
 def test_one_of_two_sets_is_left_out_when_one_is_asked_for(two_questions: TrainingSet, untrained: LSM) -> None:
