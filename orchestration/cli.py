@@ -76,7 +76,7 @@ def sweep(
 
 @app.command()
 def ablate(recipe: RecipeOption = None) -> None:
-    """Train a student without each of its parts and compare them with the registered one, on held-out agents."""
+    """Train students without each part, or with one that is off, and compare them with the registered one."""
     settings = _settings(recipe)
     from orchestration.lineage_run import run_ablations
     from orchestration.table_store import TableStore

@@ -1,7 +1,8 @@
 """What each part of the student is worth: students trained without it, beside the whole one, on held-out agents.
 
 Every ablated student is trained like the whole one: same data, split, seed and epochs; one switch of its config is off,
-or recorded answers are not mixed in.
+or recorded answers are not mixed in. A part that the whole student lacks is tried the other way round: it is added, and
+the row is called `<part>_added`.
 The student without its graph and the one without leanings are known already and cost nothing.
 
 Legend: H held-out agents, B resamples, P panel agents.
@@ -23,10 +24,12 @@ from assets.distillation.training_set import TrainingSet
 from model.lsm.config import LSMConfig
 from model.lsm.lsm import LSM
 from validation.contracts import CONTRACTS
-from validation.intervals import bootstrap_interval
+from validation.intervals import basic_interval, bootstrap_interval
 
 NUM_RESAMPLES = 1_000
 GRAPH, LEANING = "use_graph", "leaning"
+ADDED = "_added"
+"""End of a part's name where the other student has what the whole one lacks: above zero, the part would harm."""
 RECORDED = "recorded_answers"
 """Not a part of the engine but of its training: recorded answers that were mixed in."""
 FIRST_PARTS = ("use_exposure", "use_memory", "use_episodes", "use_topic")
@@ -35,7 +38,7 @@ FIRST_PARTS = ("use_exposure", "use_memory", "use_episodes", "use_topic")
 
 @dataclass(frozen=True)
 class Ablated:
-    """A student without a part: what it was trained for and its weights."""
+    """A student without a part, or with one added: what it was trained for and its weights."""
 
     part: str
     model: LSM
@@ -54,6 +57,25 @@ def switchable_parts(config: LSMConfig) -> tuple[str, ...]:
     return (*first, *(name for name in switches if name not in first))
 
 
+def addable_parts(config: LSMConfig) -> tuple[str, ...]:
+    """Switches of the config that are off, by name."""
+    return tuple(
+        sorted(
+            field.name for field in fields(config) if field.name.startswith("use_") and not getattr(config, field.name)
+        )
+    )
+
+
+def _turned(config: LSMConfig, part: str) -> LSMConfig:
+    """The config with one switch turned; as it is for recorded answers, which are no switch."""
+    return config if part == RECORDED else replace(config, **{part: not getattr(config, part)})
+
+
+def _row_name(config: LSMConfig, part: str) -> str:
+    """What the table calls a part: parts that are added say so."""
+    return f"{part.removeprefix('use_')}{ADDED}" if part in addable_parts(config) else part
+
+
 def train_without(
     training_set: TrainingSet,
     parts: Sequence[str],
@@ -63,19 +85,21 @@ def train_without(
     progress: Callable[[str], None],
     checkpoints: Path | None = None,
 ) -> list[Ablated]:
-    """Trains one student per part, a switch of the config or RECORDED, without it."""
+    """Trains one student per part, a switch of the config or RECORDED, without it; with it where the switch is off."""
     config = student_config(training_set)
     students = []
     for part in parts:
+        name = _row_name(config, part)
+        told = name if name.endswith(ADDED) else f"without {name.removeprefix('use_')}"
         trained = train_student(
             replace(training_set, static=None) if part == RECORDED else training_set,
             epochs=epochs,
             seed=seed,
-            config=config if part == RECORDED else replace(config, **{part: False}),
-            progress=lambda message, part=part: progress(f"without {part.removeprefix('use_')}: {message}"),
+            config=_turned(config, part),
+            progress=lambda message, told=told: progress(f"{told}: {message}"),
             checkpoints=checkpoints,
         )
-        students.append(Ablated(part, trained.model, trained.num_epochs))
+        students.append(Ablated(name, trained.model, trained.num_epochs))
     return students
 
 
@@ -95,7 +119,7 @@ def compare_ablations(
         training_set: the panel and the teacher's answers.
         whole: the registered student.
         no_graph: the one trained without its graph.
-        ablated: students without other parts.
+        ablated: students without other parts, or with parts added.
         epochs: epochs that each was trained for at most.
         seed: fixes the resampling.
         model_version: registered version of the whole student.
@@ -143,11 +167,12 @@ def _share_changes(
 ) -> dict[str, float]:
     """Error of drawn people's changes of shares on the held-out agents, of both students on the same resamples."""
     without_B = change_errors(draw_panel(without, training_set), training_set, weight_BP).student_B
-    lower, upper = np.quantile(without_B[1:] - whole_B[1:], (0.025, 0.975))
+    difference_B = without_B - whole_B
+    interval = basic_interval(float(difference_B[0]), difference_B[1:])
     return {
         "whole_value": float(whole_B[0]),
         "without_value": float(without_B[0]),
-        "difference": float(without_B[0] - whole_B[0]),
-        "lower": float(lower),
-        "upper": float(upper),
+        "difference": interval.value,
+        "lower": interval.lower,
+        "upper": interval.upper,
     }

@@ -8,7 +8,7 @@ import altair as alt
 import dagster as dg
 import polars as pl
 
-from assets.distillation.ablations import RECORDED, compare_ablations, switchable_parts, train_without
+from assets.distillation.ablations import RECORDED, addable_parts, compare_ablations, switchable_parts, train_without
 from assets.distillation.axis_probes import probe_axes
 from assets.distillation.distil import Distilled, distil
 from assets.distillation.gates import as_record
@@ -202,7 +202,8 @@ def ablations(
     static = _static(platform, scenarios, recorded_answers, recorded_questions, survey_respondents)
     training_set = _training_set(platform, agents, ties, media_sources, scenarios, reasoning_traces, static)
     checkpoints = _checkpoints(platform, "ablations")
-    parts = switchable_parts(whole.model.config)[: None if config.is_every_part else recipe.num_ablations]
+    parts = (*switchable_parts(whole.model.config), *addable_parts(whole.model.config))
+    parts = parts[: None if config.is_every_part else recipe.num_ablations]
     ablated = train_without(
         training_set,
         (*parts, RECORDED) if static and parts else parts,

@@ -24,7 +24,9 @@ group by s.scenario_id, s.question_id, s.option order by s.scenario_id, s.questi
 ABLATIONS = """
 select part, metric, whole_value as whole, without_value as without, difference, lower, upper, num_agents as agents,
        epochs,
-       case when lower > 0 then 'helps' when upper < 0 then 'harms' else 'no difference beyond chance' end as verdict
+       case when lower <= 0 and upper >= 0 then 'no difference beyond chance'
+            when ends_with(part, '_added') then case when lower > 0 then 'would harm' else 'would help' end
+            when lower > 0 then 'helps' else 'harms' end as verdict
 from ablations order by metric desc, difference desc
 """.strip()
 
@@ -63,7 +65,8 @@ def distillation_section(query: Query, context: ReportContext) -> Section:
             TextBlock(
                 "Each row is a student that was trained in the same way without one part (leaning: the same student "
                 "without each agent's first answer). Differences are paired by held-out agent; above zero the part "
-                "helps. The recipe says how many parts are left out; `populace ablate` leaves out each."
+                "helps. A part whose name ends in _added is none of the student's: the other student has it, and above "
+                "zero it would harm. The recipe says how many parts are tried; `populace ablate` tries each."
             ),
             table_block(query, ABLATIONS, "What each part of the student is worth", {"agents": "count"}),
         ]

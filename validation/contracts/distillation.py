@@ -92,7 +92,9 @@ ABLATIONS = TableContract(
     row="part of the student × metric",
     columns={
         "part": column(
-            pl.String, "what the other student lacks: graph, leaning, exposure, memory, topic, recorded_answers, …"
+            pl.String,
+            "what the other student lacks: graph, leaning, exposure, memory, topic, recorded_answers, …; a name "
+            "that ends in _added: what it has and the whole one lacks",
         ),
         "metric": column(
             pl.String,
@@ -100,8 +102,13 @@ ABLATIONS = TableContract(
             one_of(("tvd", "share_changes")),
         ),
         "whole_value": column(pl.Float64, "the whole student's, on held-out agents", NOT_NEGATIVE),
-        "without_value": column(pl.Float64, "that of the student without the part", NOT_NEGATIVE),
-        "difference": column(pl.Float64, "without minus whole, paired by agent: above zero the part helps"),
+        "without_value": column(
+            pl.Float64, "that of the other student: without the part, or with the added one", NOT_NEGATIVE
+        ),
+        "difference": column(
+            pl.Float64,
+            "other minus whole, paired by agent: above zero a part left out helps, and an added one would harm",
+        ),
         "lower": column(pl.Float64, "lower end of the 95 % interval, resampling agents"),
         "upper": column(pl.Float64, "upper end of the interval"),
         "num_agents": column(pl.Int64, "held-out agents", NOT_NEGATIVE),

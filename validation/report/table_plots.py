@@ -125,7 +125,9 @@ TABLE_PLOTS: dict[str, TablePlot] = {
         "line",
     ),
     "ablations": TablePlot(
-        means("part", "difference", where=pl.col("metric") == "tvd"), "part left out", "rise of the held-out distance"
+        means("part", "difference", where=pl.col("metric") == "tvd"),
+        "part left out or added",
+        "rise of the held-out distance",
     ),
     "unseen_scenarios": TablePlot(
         means("scenario_id", "value", where=pl.col("metric") == "tvd", series="model"),

@@ -7,12 +7,18 @@ import polars as pl
 import pytest
 import torch
 
-from assets.distillation.ablations import compare_ablations, switchable_parts, train_without
+from assets.distillation.ablations import addable_parts, compare_ablations, switchable_parts, train_without
 from assets.distillation.baselines import each_question
 from assets.distillation.distil import student_config
 from assets.distillation.endurance import Endurance, measure_endurance
-from assets.distillation.gates import simulation_gates
-from assets.distillation.simulated_shares import DrawnPanel, change_errors, draw_panel, tabulate_shares
+from assets.distillation.gates import NUM_RESAMPLES, simulation_gates
+from assets.distillation.simulated_shares import (
+    DrawnPanel,
+    change_errors,
+    draw_panel,
+    held_out_resamples,
+    tabulate_shares,
+)
 from assets.distillation.training_set import TrainingSet
 from model.lsm.lsm import LSM
 from validation.contracts import CONTRACTS
@@ -51,6 +57,20 @@ def test_every_part_is_compared_on_the_same_agents(training_set: TrainingSet, un
     assert set(table["num_agents"]) == {int(training_set.is_held_out_P.sum())}
 
 
+def test_a_part_that_is_off_is_added_and_the_row_says_so(training_set: TrainingSet, untrained: LSM) -> None:
+    assert addable_parts(untrained.config) == ("use_trust",)
+    assert addable_parts(replace(untrained.config, use_trust=True, use_topic=False)) == ("use_topic",)
+    told: list[str] = []
+    (trusting,) = train_without(training_set, ("use_trust",), epochs=1, seed=2, progress=told.append)
+    assert trusting.model.config.use_trust
+    assert switchable_parts(replace(trusting.model.config, use_trust=False)) == switchable_parts(untrained.config)
+    assert told[0].startswith("trust_added: ")
+    table = compare_ablations(training_set, untrained, untrained, [trusting], epochs=1, seed=2, model_version=3)
+    assert set(table.filter(part="trust_added")["metric"]) == {"tvd", "share_changes"}
+    differences = table["without_value"] - table["whole_value"]
+    assert table["difference"].to_numpy() == pytest.approx(differences.to_numpy())
+
+
 def test_drawn_people_who_are_the_teachers_pass_every_gate(training_set: TrainingSet) -> None:
     gates = simulation_gates(_as_the_teacher(training_set), training_set, STEADY)
     assert [gate.has_passed for gate in gates] == [True] * 4
@@ -75,6 +95,20 @@ def test_standing_still_is_no_better_than_standing_still(training_set: TrainingS
     errors = change_errors(still, training_set, np.ones((1, training_set.num_agents)))
     assert errors.student_B == pytest.approx(errors.persistence_B)
     assert not next(gate for gate in simulation_gates(still, training_set, STEADY)).has_passed
+
+
+def test_intervals_of_share_changes_are_turned_around_the_estimate(training_set: TrainingSet) -> None:
+    """Resamples of a mean of absolute values lie above it, so that their percentiles would too."""
+    noise = np.random.default_rng(2)
+    near = {
+        key: answers + noise.normal(0, 0.05, answers.shape) for key, answers in _as_the_teacher(training_set).items()
+    }
+    gate = next(gate for gate in simulation_gates(near, training_set, STEADY, seed=4) if gate.baseline == "no_change")
+    errors = change_errors(near, training_set, held_out_resamples(training_set, NUM_RESAMPLES, 4))
+    difference_B = errors.student_B - errors.persistence_B
+    low, high = np.quantile(difference_B[1:], (0.025, 0.975))
+    assert gate.difference == pytest.approx(difference_B[0])
+    assert (gate.lower, gate.upper) == pytest.approx((2 * difference_B[0] - high, 2 * difference_B[0] - low))
 
 
 @pytest.mark.parametrize(
