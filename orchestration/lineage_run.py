@@ -173,7 +173,7 @@ def run_ablations(settings: Settings, *, console: Console) -> str:
     """
     if not Platform().records.read("student_model"):
         raise ValueError("No student is registered yet, so it has no parts to leave out. Run `populace run` first.")
-    config = {**ONLY_PROGRESS, "ops": {"ablations": {"config": {"is_every_part": True}}}}
+    config = {**ONLY_PROGRESS, "ops": {"left_out": {"config": {"is_every_part": True}}}}
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
         return _launch(LINEAGE_JOB, instance, console, frozenset({"ablations"}), (), config)
 

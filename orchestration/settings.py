@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     dagster_port: int = Field(default=3000, ge=1, le=65535)
     mlflow_port: int = Field(default=5000, ge=1, le=65535)
     rollout_processes: int = Field(default=1, ge=1, le=1024)
+    training_processes: int | None = Field(default=None, ge=1, le=1024)
     attention_backend: Literal["auto", "reference", "cpu", "triton"] = "auto"
 
     @property

@@ -70,11 +70,17 @@ def table_options(table: str, *, kinds: Sequence[str] = ("polars",), pool: str |
     return options
 
 
-def table_output(table: str, description: str, *, kinds: Sequence[str] = ("numpy",)) -> dg.AssetOut:
-    """One table among the outputs of a multi-asset, with the same face as a table of its own."""
+def table_output(
+    table: str, description: str, *, kinds: Sequence[str] = ("numpy",), is_required: bool = True
+) -> dg.AssetOut:
+    """One table among the outputs of a multi-asset, with the same face as a table of its own.
+
+    Where the multi-asset can make some of its tables alone, none of them is required.
+    """
     options = table_options(table, kinds=kinds)
     shared = ("io_manager_key", "metadata", "group_name", "owners", "kinds", "code_version")
-    return dg.AssetOut(description=description, **{name: options[name] for name in shared if name in options})
+    face = {name: options[name] for name in shared if name in options}
+    return dg.AssetOut(description=description, is_required=is_required, **face)
 
 
 def contract_check(table: str) -> dg.AssetChecksDefinition:

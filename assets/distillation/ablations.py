@@ -8,9 +8,8 @@ The student without its graph and the one without leanings are known already and
 Legend: H held-out agents, B resamples, P panel agents.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -19,8 +18,8 @@ from assets.distillation.distil import student_config
 from assets.distillation.gates import mean_tvd_by_agent
 from assets.distillation.held_out import predict_held_out, predict_student
 from assets.distillation.simulated_shares import change_errors, draw_panel, held_out_resamples
-from assets.distillation.training import train_student
 from assets.distillation.training_set import TrainingSet
+from assets.distillation.trainings import Training
 from model.lsm.config import LSMConfig
 from model.lsm.lsm import LSM
 from validation.contracts import CONTRACTS
@@ -42,7 +41,6 @@ class Ablated:
 
     part: str
     model: LSM
-    num_epochs: int
     anchor_weight: float | None = None
 
 
@@ -71,36 +69,24 @@ def _turned(config: LSMConfig, part: str) -> LSMConfig:
     return config if part == RECORDED else replace(config, **{part: not getattr(config, part)})
 
 
-def _row_name(config: LSMConfig, part: str) -> str:
+def row_name(config: LSMConfig, part: str) -> str:
     """What the table calls a part: parts that are added say so."""
     return f"{part.removeprefix('use_')}{ADDED}" if part in addable_parts(config) else part
 
 
-def train_without(
-    training_set: TrainingSet,
-    parts: Sequence[str],
-    *,
-    epochs: int,
-    seed: int,
-    progress: Callable[[str], None],
-    checkpoints: Path | None = None,
-) -> list[Ablated]:
-    """Trains one student per part, a switch of the config or RECORDED, without it; with it where the switch is off."""
-    config = student_config(training_set)
-    students = []
-    for part in parts:
-        name = _row_name(config, part)
-        told = name if name.endswith(ADDED) else f"without {name.removeprefix('use_')}"
-        trained = train_student(
-            replace(training_set, static=None) if part == RECORDED else training_set,
-            epochs=epochs,
-            seed=seed,
-            config=_turned(config, part),
-            progress=lambda message, told=told: progress(f"{told}: {message}"),
-            checkpoints=checkpoints,
-        )
-        students.append(Ablated(name, trained.model, trained.num_epochs))
-    return students
+def training_name(config: LSMConfig, part: str) -> str:
+    """The name of the training that leaves a part out, or adds it."""
+    name = row_name(config, part)
+    return name if name.endswith(ADDED) else f"without {name.removeprefix('use_')}"
+
+
+def trainings_without_parts(training_set: TrainingSet, parts: Sequence[str], seed: int) -> dict[str, Training]:
+    """One training per part, a switch of the config or RECORDED, without it; with it where the switch is off."""
+    config, bare = student_config(training_set), replace(training_set, static=None)
+    return {
+        training_name(config, part): Training(bare if part == RECORDED else training_set, _turned(config, part), seed)
+        for part in parts
+    }
 
 
 def compare_ablations(
@@ -124,7 +110,7 @@ def compare_ablations(
         seed: fixes the resampling.
         model_version: registered version of the whole student.
     """
-    known = [Ablated(LEANING, whole, epochs, anchor_weight=0.0), Ablated(GRAPH, no_graph, epochs)]
+    known = [Ablated(LEANING, whole, anchor_weight=0.0), Ablated(GRAPH, no_graph)]
     answers_of_whole = predict_student(whole, training_set)
     weight_BP = held_out_resamples(training_set, NUM_RESAMPLES, seed)
     whole_B = change_errors(draw_panel(whole, training_set), training_set, weight_BP).student_B

@@ -8,16 +8,27 @@ import altair as alt
 import dagster as dg
 import polars as pl
 
-from assets.distillation.ablations import RECORDED, addable_parts, compare_ablations, switchable_parts, train_without
+from assets.distillation.ablations import (
+    RECORDED,
+    Ablated,
+    addable_parts,
+    compare_ablations,
+    row_name,
+    switchable_parts,
+    training_name,
+    trainings_without_parts,
+)
 from assets.distillation.axis_probes import probe_axes
 from assets.distillation.distil import Distilled, distil
 from assets.distillation.gates import as_record
 from assets.distillation.held_out import with_model_version
 from assets.distillation.recorded_readout import Registered, score_recorded_readout
 from assets.distillation.registry import RegisteredStudent, register_student, training_run
+from assets.distillation.side_by_side import usable_cores
 from assets.distillation.static_traces import StaticTraces, static_traces
 from assets.distillation.training_set import TrainingSet, build_training_set
-from assets.distillation.unseen_scenarios import score_unseen_scenarios
+from assets.distillation.trainings import Training, train_students
+from assets.distillation.unseen_scenarios import left_out_sets, score_unseen_scenarios, trainings_without_scenarios
 from assets.students import load_student
 from orchestration.freshness import STAGE_BY_ASSET, code_digest
 from orchestration.resources import ModelRegistry, Platform
@@ -107,6 +118,7 @@ def distillation(
             progress=context.log.info,
             checkpoints=checkpoints,
             static=static,
+            processes=_processes(platform),
         )
         registered = register_student(
             distilled, run_id, tracking_uri=tracking_uri, recipe=recipe.as_dict(), data_versions=data_versions
@@ -173,12 +185,28 @@ def axis_probes(
     return probe_axes(student.model, training_set, model_version=student.version, seed=platform.recipe.seed)
 
 
-@dg.asset(
-    **table_options("ablations", kinds=("torch",)),
+@dg.multi_asset(
+    name="left_out",
+    outs={
+        "ablations": table_output(
+            "ablations",
+            "What each part of the student is worth: students trained without it, on the same held-out agents.",
+            kinds=("torch",),
+            is_required=False,
+        ),
+        "unseen_scenarios": table_output(
+            "unseen_scenarios",
+            "Students trained without some scenarios, on those scenarios, beside baselines and the student that "
+            "saw them.",
+            kinds=("torch",),
+            is_required=False,
+        ),
+    },
     deps=["student_model"],
-    description="What each part of the student is worth: students trained without it, on the same held-out agents.",
+    can_subset=True,
+    backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def ablations(
+def left_out(
     context: dg.AssetExecutionContext,
     config: AblationConfig,
     platform: Platform,
@@ -191,78 +219,46 @@ def ablations(
     recorded_answers: pl.DataFrame,
     recorded_questions: pl.DataFrame,
     survey_respondents: pl.DataFrame,
-) -> pl.DataFrame:
-    """Trains students without parts and compares them with the newest one."""
-    recipe = platform.recipe
+) -> Iterator[dg.Output[pl.DataFrame]]:
+    """Trains students without parts and without scenarios, all side by side, and compares them with the newest one.
+
+    No rows of `unseen_scenarios` where the recipe leaves none out.
+    """
+    recipe, wanted = platform.recipe, context.selected_output_names
     uri = registry.resolve_uri(platform.settings)
     version = int(platform.records.read("student_model")["version"])
-    whole, no_graph = (
-        load_student(uri, version, weights=weights, texts=scenarios) for weights in ("student", "no_graph")
-    )
+    whole = load_student(uri, version, texts=scenarios)
     static = _static(platform, scenarios, recorded_answers, recorded_questions, survey_respondents)
     training_set = _training_set(platform, agents, ties, media_sources, scenarios, reasoning_traces, static)
-    checkpoints = _checkpoints(platform, "ablations")
-    parts = (*switchable_parts(whole.model.config), *addable_parts(whole.model.config))
+    student = whole.model.config
+    parts = (*switchable_parts(student), *addable_parts(student))
     parts = parts[: None if config.is_every_part else recipe.num_ablations]
-    ablated = train_without(
-        training_set,
-        (*parts, RECORDED) if static and parts else parts,
+    parts = (*parts, RECORDED) if static and parts else parts
+    sets = left_out_sets(training_set, recipe.num_scenario_splits, recipe.seed)
+    trainings: dict[str, Training] = {}
+    if "ablations" in wanted:
+        trainings |= trainings_without_parts(training_set, parts, recipe.seed)
+    if "unseen_scenarios" in wanted:
+        trainings |= trainings_without_scenarios(training_set, sets, recipe.seed)
+    checkpoints = _checkpoints(platform, "left_out")
+    students = train_students(
+        trainings,
         epochs=recipe.training_epochs,
-        seed=recipe.seed,
         progress=context.log.info,
         checkpoints=checkpoints,
+        processes=_processes(platform),
     )
-    table = compare_ablations(
-        training_set,
-        whole.model,
-        no_graph.model,
-        ablated,
-        epochs=recipe.training_epochs,
-        seed=recipe.seed,
-        model_version=version,
-    )
+    facts: dict[str, int] = {"epochs": recipe.training_epochs, "seed": recipe.seed, "model_version": version}
+    if "ablations" in wanted:
+        no_graph = load_student(uri, version, weights="no_graph", texts=scenarios)
+        ablated = [Ablated(row_name(student, part), students[training_name(student, part)].model) for part in parts]
+        table = compare_ablations(training_set, whole.model, no_graph.model, ablated, **facts)
+        yield dg.Output(table, output_name="ablations")
+    if "unseen_scenarios" in wanted:
+        models = {name: students[name].model for name in sets}
+        table = score_unseen_scenarios(training_set, whole.model, sets, models, **facts)
+        yield dg.Output(table, output_name="unseen_scenarios")
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return table
-
-
-@dg.asset(
-    **table_options("unseen_scenarios", kinds=("torch",)),
-    deps=["student_model"],
-    description="Students trained without some scenarios, on those scenarios, beside baselines and the student that "
-    "saw them.",
-)
-def unseen_scenarios(
-    context: dg.AssetExecutionContext,
-    platform: Platform,
-    registry: ModelRegistry,
-    agents: pl.DataFrame,
-    ties: pl.DataFrame,
-    media_sources: pl.DataFrame,
-    scenarios: pl.DataFrame,
-    reasoning_traces: pl.DataFrame,
-    recorded_answers: pl.DataFrame,
-    recorded_questions: pl.DataFrame,
-    survey_respondents: pl.DataFrame,
-) -> pl.DataFrame:
-    """Trains students without scenarios and scores them there; no rows where the recipe leaves none out."""
-    recipe = platform.recipe
-    version = int(platform.records.read("student_model")["version"])
-    seen = load_student(registry.resolve_uri(platform.settings), version, texts=scenarios)
-    static = _static(platform, scenarios, recorded_answers, recorded_questions, survey_respondents)
-    training_set = _training_set(platform, agents, ties, media_sources, scenarios, reasoning_traces, static)
-    checkpoints = _checkpoints(platform, "unseen_scenarios")
-    table = score_unseen_scenarios(
-        training_set,
-        seen.model,
-        num_splits=recipe.num_scenario_splits,
-        epochs=recipe.training_epochs,
-        seed=recipe.seed,
-        model_version=version,
-        progress=context.log.info,
-        checkpoints=checkpoints,
-    )
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    return table
 
 
 @dg.asset(
@@ -294,6 +290,7 @@ def recorded_readout(
         seed=recipe.seed,
         progress=context.log.info,
         registered=registered,
+        processes=_processes(platform),
     )
     return dg.Output(table, metadata={"available": not table.is_empty()})
 
@@ -338,6 +335,11 @@ def _mixture(static: StaticTraces | None) -> str:
 def _checkpoints(platform: Platform, asset: str) -> Path:
     """Where an asset's trainings by this code keep their epochs until they have ended."""
     return platform.settings.training_dir / asset / code_digest(STUDENT_STAGE.room, STUDENT_STAGE.other_code)[:16]
+
+
+def _processes(platform: Platform) -> int:
+    """How many trainings may run at a time."""
+    return platform.settings.training_processes or usable_cores()
 
 
 def _loss_curves(curves: pl.DataFrame) -> dict:

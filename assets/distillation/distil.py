@@ -24,8 +24,9 @@ from assets.distillation.held_out import predict_channels, predict_held_out, pre
 from assets.distillation.schedule import TrainingSettings
 from assets.distillation.simulated_shares import draw_panel, mean_predictions, tabulate_shares
 from assets.distillation.static_traces import StaticTraces
-from assets.distillation.training import DEFAULT_SETTINGS, TrainedStudent, train_student
+from assets.distillation.training import DEFAULT_SETTINGS, TrainedStudent
 from assets.distillation.training_set import TrainingSet, build_training_set
+from assets.distillation.trainings import Training, train_students
 from assets.tensors import attribute_levels
 from model.lsm.config import LSMConfig
 from model.lsm.lsm import LSM
@@ -92,6 +93,7 @@ def distil(
     checkpoints: Path | None = None,
     static: StaticTraces | None = None,
     settings: TrainingSettings = DEFAULT_SETTINGS,
+    processes: int = 1,
 ) -> Distilled:
     """Trains a student and its baselines on a teacher's traces and judges them on held-out agents.
 
@@ -109,6 +111,7 @@ def distil(
         checkpoints: folder in which trainings keep every epoch, so that a killed one goes on; None to keep nothing.
         static: recorded answers that are mixed into every training; none when left out.
         settings: how to train.
+        processes: trainings at a time, at most; changes no bit.
 
     Raises:
         TrainingSetError: the tables do not fit together.
@@ -116,21 +119,23 @@ def distil(
     tell = progress or (lambda _: None)
     training_set = build_training_set(agents, ties, media_sources, scenarios, traces, seed, static)
     config = student_config(training_set)
-    trained: dict[str, TrainedStudent] = {}
-    variants = [("lsm", config, seed), ("lsm_no_graph", replace(config, use_graph=False), seed)]
-    variants += [(f"lsm_member_{number + 1}", config, seed + number) for number in range(1, num_members)]
-    for name, variant, own_seed in variants:
-        trained[name] = train_student(
-            training_set,
-            epochs=epochs,
-            seed=own_seed,
-            config=variant,
-            progress=lambda message, name=name: tell(f"{name}: {message}"),
-            settings=settings,
-            checkpoints=checkpoints,
-        )
+    members = {
+        f"lsm_member_{number + 1}": Training(training_set, config, seed + number) for number in range(1, num_members)
+    }
+    trained = train_students(
+        {
+            "lsm": Training(training_set, config, seed),
+            "lsm_no_graph": Training(training_set, replace(config, use_graph=False), seed),
+            **members,
+        },
+        epochs=epochs,
+        settings=settings,
+        progress=progress,
+        checkpoints=checkpoints,
+        processes=processes,
+    )
     tell("baselines: regression and opinion dynamics")
-    others = tuple(trained[name] for name, *_ in variants[2:])
+    others = tuple(trained[name] for name in members)
     panel = draw_panel(trained["lsm"].model, training_set)
     predictions = {name: predict_student(trained[name].model, training_set) for name in ("lsm", "lsm_no_graph")} | {
         "lsm_unanchored": predict_student(trained["lsm"].model, training_set, anchor_weight=0.0),

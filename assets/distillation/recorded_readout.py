@@ -25,6 +25,7 @@ import torch
 from assets.distillation.readout_baselines import nearest_people, nearest_question, regressions, shares_of
 from assets.distillation.readout_training import MISSING, predict_answers, train_readout
 from assets.distillation.recorded_split import Recorded, read_recorded
+from assets.distillation.side_by_side import side_by_side
 from assets.distillation.static_traces import attribute_codes
 from model.lsm.lsm import LSM
 from validation.contracts import CONTRACTS
@@ -43,6 +44,9 @@ GROUPS = {
 
 REGISTERED = ("lsm_registered", "regression_attributes")
 """The registered student and its baseline, scored on unseen personas alone."""
+
+LONG_ENOUGH = 1_000_000
+"""Epochs × answers from which on a training takes several times as long as a process takes to start."""
 
 Tell = Callable[[str], None]
 Predicted = dict[int, np.ndarray]
@@ -67,6 +71,7 @@ def score_recorded_readout(
     seed: int,
     progress: Tell,
     registered: Registered | None = None,
+    processes: int = 1,
 ) -> pl.DataFrame:
     """The table `recorded_readout`; no rows where too few recorded answers are at hand.
 
@@ -78,16 +83,25 @@ def score_recorded_readout(
         seed: fixes splits, weights and resamples.
         progress: told what is being done.
         registered: the registered student; None where its training mixed in no recorded answers.
+        processes: students trained at a time, at most; changes no bit. Short trainings run one after another.
     """
     empty = pl.DataFrame(schema=CONTRACTS["recorded_readout"].polars_schema())
     recorded = read_recorded(recorded_answers, recorded_questions, num_splits, seed)
     if recorded is None:
         progress("Recorded answers are not available, so the readout on real answers is not measured.")
         return empty
-    students: list[tuple[Predicted, Predicted]] = []
-    for number, unseen in enumerate(recorded.unseen_of):
-        progress(f"readout on recorded answers: student {number + 1} of {len(recorded.unseen_of)}")
-        students.append(_train_and_predict(recorded, unseen, epochs, seed + number))
+    num_students, num_answers = len(recorded.unseen_of), recorded.answers.chosen_PQ.numel()
+    trainings = {
+        f"readout on recorded answers: student {number + 1} of {num_students}": {
+            "recorded": recorded,
+            "unseen": unseen,
+            "epochs": epochs,
+            "seed": seed + number,
+        }
+        for number, unseen in enumerate(recorded.unseen_of)
+    }
+    processes = processes if epochs * num_answers >= LONG_ENOUGH else 1
+    students = list(side_by_side(_train_and_predict, trainings, processes=processes, tell=progress).values())
     progress("readout on recorded answers: baselines")
     others = dict(_baselines(recorded))
     if registered is not None and registered.teacher_model == recorded.teacher_model:
@@ -99,9 +113,10 @@ def score_recorded_readout(
 
 
 def _train_and_predict(
-    recorded: Recorded, unseen: Sequence[int], epochs: int, seed: int
+    recorded: Recorded, unseen: Sequence[int], epochs: int, seed: int, progress: Tell
 ) -> tuple[Predicted, Predicted]:
     """Predictions of one student for all people: of its seen questions, and of its unseen ones."""
+    progress("training")
     seen = [number for number in range(recorded.num_questions) if number not in unseen]
     fitted, validation = (
         recorded.answers.of(torch.from_numpy(people_P), seen) for people_P in (recorded.fitted_P, recorded.validation_P)

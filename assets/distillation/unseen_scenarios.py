@@ -9,9 +9,8 @@ remain.
 Legend: H held-out agents, B resamples, P panel agents.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -22,8 +21,8 @@ from assets.distillation.friedkin_johnsen import predict_friedkin_johnsen
 from assets.distillation.gates import mean_tvd_by_agent
 from assets.distillation.held_out import predict_held_out, predict_student
 from assets.distillation.simulated_shares import change_errors, draw_panel, held_out_resamples
-from assets.distillation.training import train_student
 from assets.distillation.training_set import TrainingSet
+from assets.distillation.trainings import Training
 from model.lsm.lsm import LSM
 from validation.contracts import CONTRACTS
 from validation.intervals import basic_interval, bootstrap_interval
@@ -42,48 +41,62 @@ def question_sets(training_set: TrainingSet) -> dict[tuple[str, ...], list[int]]
     return dict(sorted(sets.items()))
 
 
-def score_unseen_scenarios(
-    training_set: TrainingSet,
-    seen: LSM,
-    *,
-    num_splits: int,
-    epochs: int,
-    seed: int,
-    model_version: int,
-    progress: Callable[[str], None],
-    checkpoints: Path | None = None,
-) -> pl.DataFrame:
-    """The table `unseen_scenarios`; no rows where nothing would remain to be trained on.
+def left_out_sets(training_set: TrainingSet, num_splits: int, seed: int) -> dict[str, list[int]]:
+    """Positions of the rollouts that are left out together, by name of the training that leaves them out.
 
     Args:
         training_set: the panel and the teacher's answers.
-        seen: the registered student, trained on every scenario.
-        num_splits: sets of questions that are left out in turn, at most all of them; each costs a training.
-        epochs: passes over what remains.
-        seed: fixes which sets are left out, weights and resamples.
-        model_version: registered version of `seen`.
-        progress: told what is being done.
-        checkpoints: folder in which trainings keep every epoch; None to keep nothing.
+        num_splits: sets of questions, at most all of them; each costs a training.
+        seed: fixes which sets.
+
+    Returns:
+        Nothing where nothing would remain to be trained on.
     """
     sets = list(question_sets(training_set).values())
     order = np.random.default_rng(seed).permutation(len(sets))
     chosen = [sets[number] for number in order[:num_splits]] if len(sets) > 1 else []
+    return {
+        f"without {', '.join(training_set.rollouts[number].scenario_id for number in left_out)}": left_out
+        for left_out in chosen
+    }
+
+
+def trainings_without_scenarios(
+    training_set: TrainingSet, left_out_sets: Mapping[str, list[int]], seed: int
+) -> dict[str, Training]:
+    """One training per set, on what remains, with the sizes of the registered student."""
+    config = student_config(training_set)
+    return {name: Training(_without(training_set, left_out), config, seed) for name, left_out in left_out_sets.items()}
+
+
+def score_unseen_scenarios(
+    training_set: TrainingSet,
+    seen: LSM,
+    left_out_sets: Mapping[str, list[int]],
+    students: Mapping[str, LSM],
+    *,
+    epochs: int,
+    seed: int,
+    model_version: int,
+) -> pl.DataFrame:
+    """The table `unseen_scenarios`; no rows where nothing was left out.
+
+    Args:
+        training_set: the panel and the teacher's answers.
+        seen: the registered student, trained on every scenario.
+        left_out_sets: positions of rollouts, by name of the training that left them out.
+        students: what these trainings gave.
+        epochs: passes over what remained.
+        seed: fixes resamples.
+        model_version: registered version of `seen`.
+    """
     rows = []
-    for left_out in chosen:
-        names = ", ".join(training_set.rollouts[number].scenario_id for number in left_out)
-        kept = _without(training_set, left_out)
-        trained = train_student(
-            kept,
-            epochs=epochs,
-            seed=seed,
-            config=student_config(training_set),
-            progress=lambda message, names=names: progress(f"without {names}: {message}"),
-            checkpoints=checkpoints,
-        )
+    for name, left_out in left_out_sets.items():
+        kept, student = _without(training_set, left_out), students[name]
         for number in left_out:
             unseen = _part(training_set, [number])
-            rows += _tvd_rows(unseen, kept, trained.model, seen, seed)
-            rows += _share_rows(unseen, trained.model, seen, seed)
+            rows += _tvd_rows(unseen, kept, student, seen, seed)
+            rows += _share_rows(unseen, student, seen, seed)
     table = pl.DataFrame(
         rows, schema={name: dtype for name, dtype in CONTRACT.polars_schema().items() if name in COLUMNS}
     )

@@ -7,7 +7,15 @@ import polars as pl
 import pytest
 import torch
 
-from assets.distillation.ablations import addable_parts, compare_ablations, switchable_parts, train_without
+from assets.distillation.ablations import (
+    Ablated,
+    addable_parts,
+    compare_ablations,
+    row_name,
+    switchable_parts,
+    training_name,
+    trainings_without_parts,
+)
 from assets.distillation.baselines import each_question
 from assets.distillation.distil import student_config
 from assets.distillation.endurance import Endurance, measure_endurance
@@ -20,6 +28,7 @@ from assets.distillation.simulated_shares import (
     tabulate_shares,
 )
 from assets.distillation.training_set import TrainingSet
+from assets.distillation.trainings import train_students
 from model.lsm.lsm import LSM
 from validation.contracts import CONTRACTS
 
@@ -48,7 +57,8 @@ def test_parts_are_the_switches_that_are_on_and_begin_with_exposure(training_set
 
 
 def test_every_part_is_compared_on_the_same_agents(training_set: TrainingSet, untrained: LSM) -> None:
-    ablated = train_without(training_set, ("use_memory",), epochs=1, seed=2, progress=lambda _: None)
+    students = train_students(trainings_without_parts(training_set, ("use_memory",), seed=2), epochs=1)
+    ablated = [Ablated("use_memory", students["without memory"].model)]
     assert not ablated[0].model.config.use_memory
     table = compare_ablations(training_set, untrained, untrained, ablated, epochs=1, seed=2, model_version=3)
     assert set(table["part"]) == {"leaning", "graph", "memory"}
@@ -60,8 +70,10 @@ def test_every_part_is_compared_on_the_same_agents(training_set: TrainingSet, un
 def test_a_part_that_is_off_is_added_and_the_row_says_so(training_set: TrainingSet, untrained: LSM) -> None:
     assert addable_parts(untrained.config) == ("use_trust",)
     assert addable_parts(replace(untrained.config, use_trust=True, use_topic=False)) == ("use_topic",)
-    told: list[str] = []
-    (trusting,) = train_without(training_set, ("use_trust",), epochs=1, seed=2, progress=told.append)
+    config, told = untrained.config, list[str]()
+    assert training_name(config, "use_trust") == row_name(config, "use_trust") == "trust_added"
+    trainings = trainings_without_parts(training_set, ("use_trust",), seed=2)
+    trusting = Ablated("trust_added", train_students(trainings, epochs=1, progress=told.append)["trust_added"].model)
     assert trusting.model.config.use_trust
     assert switchable_parts(replace(trusting.model.config, use_trust=False)) == switchable_parts(untrained.config)
     assert told[0].startswith("trust_added: ")

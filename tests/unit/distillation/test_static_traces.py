@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 
-from assets.distillation.ablations import RECORDED, train_without
+from assets.distillation.ablations import RECORDED, trainings_without_parts
 from assets.distillation.distil import student_config
 from assets.distillation.readout_training import predict_answers, validation_loss
 from assets.distillation.recorded_readout import Registered, score_recorded_readout
@@ -19,6 +19,7 @@ from assets.distillation.schedule import TrainingSettings
 from assets.distillation.static_traces import StaticTraces, attribute_codes, static_loss, static_traces
 from assets.distillation.training import train_student
 from assets.distillation.training_set import TrainingSet
+from assets.distillation.trainings import train_students
 from assets.tensors import MODEL_ATTRIBUTES
 from model.lsm.identity import UNKNOWN
 from model.lsm.lsm import LSM
@@ -183,8 +184,10 @@ def test_one_training_learns_rollouts_and_recorded_answers(
 
 
 def test_the_mixture_can_be_ablated(mixed: TrainingSet) -> None:
-    (ablated,) = train_without(mixed, (RECORDED,), epochs=1, seed=2, progress=lambda _: None)
-    (whole,) = train_without(replace(mixed, static=None), (RECORDED,), epochs=1, seed=2, progress=lambda _: None)
+    ablated, whole = (
+        train_students(trainings_without_parts(training_set, (RECORDED,), seed=2), epochs=1)["without recorded_answers"]
+        for training_set in (mixed, replace(mixed, static=None))
+    )
     for name, value in ablated.model.state_dict().items():
         torch.testing.assert_close(value, whole.model.state_dict()[name], rtol=0, atol=0)
 

@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 import torch
 
-from assets.distillation import unseen_scenarios
 from assets.distillation.baselines import predict_persistence
 from assets.distillation.distil import student_config
 from assets.distillation.friedkin_johnsen import predict_friedkin_johnsen
@@ -15,7 +14,14 @@ from assets.distillation.gates import mean_tvd_by_agent
 from assets.distillation.held_out import predict_held_out
 from assets.distillation.simulated_shares import change_errors, draw_panel, held_out_resamples
 from assets.distillation.training_set import TrainingSet
-from assets.distillation.unseen_scenarios import question_sets, score_unseen_scenarios
+from assets.distillation.trainings import train_students
+from assets.distillation.unseen_scenarios import (
+    NUM_RESAMPLES,
+    left_out_sets,
+    question_sets,
+    score_unseen_scenarios,
+    trainings_without_scenarios,
+)
 from model.lsm.lsm import LSM
 
 
@@ -36,9 +42,10 @@ def untrained(training_set: TrainingSet) -> LSM:
 
 
 def score(training_set: TrainingSet, seen: LSM, num_splits: int) -> pl.DataFrame:
-    return score_unseen_scenarios(
-        training_set, seen, num_splits=num_splits, epochs=1, seed=4, model_version=2, progress=lambda _: None
-    )
+    sets = left_out_sets(training_set, num_splits, seed=4)
+    trained = train_students(trainings_without_scenarios(training_set, sets, seed=4), epochs=1)
+    students = {name: student.model for name, student in trained.items()}
+    return score_unseen_scenarios(training_set, seen, sets, students, epochs=1, seed=4, model_version=2)
 
 
 def only(training_set: TrainingSet, number: int) -> TrainingSet:
@@ -53,16 +60,11 @@ def test_scenarios_that_ask_the_same_are_left_out_together(
 
 
 def test_the_student_is_trained_on_what_remains_and_judged_on_held_out_agents(
-    two_questions: TrainingSet, untrained: LSM, monkeypatch: pytest.MonkeyPatch
+    two_questions: TrainingSet, untrained: LSM
 ) -> None:
-    trained_on = []
-    train = unseen_scenarios.train_student
-
-    def spy(kept: TrainingSet, **arguments):
-        trained_on.append({rollout.scenario_id for rollout in kept.rollouts})
-        return train(kept, **arguments)
-
-    monkeypatch.setattr(unseen_scenarios, "train_student", spy)
+    sets = left_out_sets(two_questions, 9, seed=4)
+    trainings = trainings_without_scenarios(two_questions, sets, seed=4)
+    trained_on = [{rollout.scenario_id for rollout in item.training_set.rollouts} for item in trainings.values()]
     table = score(two_questions, untrained, num_splits=9)
     everything = {rollout.scenario_id for rollout in two_questions.rollouts}
     assert sorted(map(sorted, trained_on)) == [[name] for name in sorted(everything)]
@@ -81,7 +83,7 @@ def test_intervals_of_share_changes_are_those_of_the_basic_bootstrap(
     two_questions: TrainingSet, untrained: LSM
 ) -> None:
     one = only(two_questions, 0)
-    errors = change_errors(draw_panel(untrained, one), one, held_out_resamples(one, unseen_scenarios.NUM_RESAMPLES, 4))
+    errors = change_errors(draw_panel(untrained, one), one, held_out_resamples(one, NUM_RESAMPLES, 4))
     low, high = np.quantile(errors.student_B[1:], (0.025, 0.975))
     table = score(two_questions, untrained, num_splits=9)
     (row,) = table.filter(scenario_id=one.rollouts[0].scenario_id, metric="share_changes", model="lsm_seen").to_dicts()
