@@ -283,13 +283,13 @@ def check_codes(graph: SocialGraph, timeline: Timeline, num_tie_types: int, num_
     Raises:
         InputError: there is such a code.
     """
-    codes = {
-        "SocialGraph.tie_type_E": (min(0, graph.highest_tie_type), graph.highest_tie_type, num_tie_types),
-        "Timeline.source_type_V": (*timeline.source_types, num_source_types),
+    ranges = {
+        "SocialGraph.tie_type_E": ((0, graph.highest_tie_type), num_tie_types),
+        "Timeline.source_type_V": (timeline.source_types, num_source_types),
     }
-    for name, (lowest, highest, number) in codes.items():
-        is_known = highest < 0 <= lowest + 1 or 0 <= lowest <= highest < number
-        _expect(is_known, f"The range of {name}", (lowest, highest), f"0 … {number - 1}, as the model's config says")
+    for name, ((lowest, highest), number) in ranges.items():
+        allowed = f"0 … {number - 1}, as the model's config says"
+        _expect(lowest >= 0 and highest < number, f"The range of {name}", (lowest, highest), allowed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from model.lsm.config import LSMConfig
 from model.lsm.inputs import InputError, Question, SocialGraph, Timeline, Trigger, empty_graph, empty_timeline
@@ -130,17 +131,49 @@ def test_a_timestep_alone_refuses_codes_that_the_student_does_not_know():
     """The compiled kernel would read beyond its table of gates."""
     model = LSM(CONFIG)
     state = model.initial_state(torch.tensor([[0, 0], [1, 2]]))
-    for graph, timeline in ((TYPE_9, make_timeline()), (empty_graph(2), make_timeline(source_type_V=int64(7)))):
+    strangers = [(empty_graph(2), make_timeline(source_type_V=int64(code))) for code in (-1, 7)]
+    for graph, timeline in ((TYPE_9, make_timeline()), *strangers):
         with pytest.raises(InputError, match=r"(tie_type_E|source_type_V) is .*; allowed: 0 … (3|6)"):
             model.step(state, graph, timeline, 1)
 
 
+class ReductionsOf(TorchDispatchMode):
+    """Counts how often the lowest or highest of some tensors is asked for: on a device, each waits for it."""
+
+    def __init__(self, *tensors):
+        super().__init__()
+        self.tensors, self.number = tensors, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        is_reduction = func in (torch.ops.aten.min.default, torch.ops.aten.max.default)
+        self.number += is_reduction and any(args[0] is tensor for tensor in self.tensors)
+        return func(*args, **(kwargs or {}))
+
+
+def test_codes_are_looked_at_once_and_not_at_every_timestep():
+    graph, timeline = SocialGraph(int64(0, 1, 1), int64(1), int64(3), torch.ones(1)), make_timeline()
+    model = LSM(CONFIG)
+    numbers = []
+    with torch.no_grad(), ReductionsOf(graph.tie_type_E, timeline.source_type_V) as asked:
+        state = model.initial_state(torch.tensor([[0, 0], [1, 2]]))
+        for timestep in (1, 2, 3):
+            state, _ = model.step(state, graph, timeline, timestep)
+            numbers.append(asked.number)
+    assert numbers == [3, 3, 3]
+
+
 @pytest.mark.parametrize(
-    ("field", "value"), [("hidden_dim", 16.5), ("use_graph", "no"), ("num_heads", True), ("salience_half_life", "8")]
+    ("field", "value"),
+    [
+        ("hidden_dim", 16.5),
+        ("use_graph", "no"),
+        ("num_heads", True),
+        ("salience_half_life", "8"),
+    ],
 )
 def test_a_config_refuses_values_of_another_type(field, value):
     with pytest.raises(ValueError, match=f"LSMConfig.{field} is "):
-        LSMConfig(LEVELS, **{field: value})
+        LSMConfig(**{"attribute_levels": LEVELS, field: value})
 
 
 def test_an_event_with_a_delay_of_nothing_is_active_as_long_as_without():
