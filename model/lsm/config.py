@@ -77,12 +77,14 @@ class LSMConfig:
     rests_when_unreached: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "attribute_levels", tuple(self.attribute_levels))
-        if not self.attribute_levels or min(self.attribute_levels) < 1:
+        levels = self.attribute_levels
+        is_list = isinstance(levels, (list, tuple)) and len(levels) > 0
+        if not is_list or any(type(level) is not int or level < 1 for level in levels):
             raise ValueError(
-                f"LSMConfig.attribute_levels is {self.attribute_levels}; every attribute needs one level or more, "
-                "and there must be at least one attribute."
+                f"LSMConfig.attribute_levels is {levels!r}; allowed: a whole number of 1 or more for every attribute, "
+                "and at least one attribute."
             )
+        object.__setattr__(self, "attribute_levels", tuple(levels))
         for field in fields(self):
             value, kind = getattr(self, field.name), type(field.default)
             if kind in ALLOWED and type(value) not in ((int, float) if kind is float else (kind,)):

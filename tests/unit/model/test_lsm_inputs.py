@@ -169,6 +169,9 @@ def test_codes_are_looked_at_once_and_not_at_every_timestep():
         ("use_graph", "no"),
         ("num_heads", True),
         ("salience_half_life", "8"),
+        ("attribute_levels", (2, 2.5)),
+        ("attribute_levels", ("2", "3")),
+        ("attribute_levels", 2),
     ],
 )
 def test_a_config_refuses_values_of_another_type(field, value):
