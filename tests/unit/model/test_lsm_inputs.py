@@ -188,6 +188,12 @@ def test_an_event_with_a_delay_of_nothing_is_active_as_long_as_without():
     assert [late.active(timestep).tolist() for timestep in range(5)] == [[], [], [0], [0], []]
 
 
+def test_what_of_an_event_would_fall_before_the_first_timestep_is_lost():
+    """A rollout asks from timestep 1 on: two timesteps from there, begun half a timestep earlier, come to 1.5."""
+    early = make_timeline(start_V=int64(1), duration_V=int64(2), delay_V=torch.tensor([-0.5]))
+    assert [early.activity(timestep).item() for timestep in range(1, 5)] == [1.0, 0.5, 0.0, 0.0]
+
+
 def test_a_trigger_needs_a_fraction_and_a_time():
     with pytest.raises(InputError, match="share_above"):
         Trigger(0, 0, 0, 1.5, 1)
