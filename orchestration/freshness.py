@@ -42,6 +42,7 @@ class Stage:
 
 ENGINE_CODE = ("model", "assets/tensors.py", "assets/students.py", "assets/tilting.py")
 SOURCES_CODE = ("assets/sources",)
+TRIGGER_CODE = ("model/lsm/hysteresis.py",)
 TRAINED_ON = (
     "agents",
     "ties",
@@ -120,6 +121,7 @@ MEASURED: tuple[Stage, ...] = (
         ),
         ("panel_size", "max_timesteps", "seed"),
         ("teacher",),
+        other_code=TRIGGER_CODE,
     ),
     *(
         Stage(

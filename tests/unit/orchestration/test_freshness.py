@@ -1,11 +1,19 @@
 """Fingerprints: they change with what an asset depends on, and with nothing else."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orchestration.freshness import LINEAGE, OutsideInputs, expected_fingerprints, read_outside_inputs
+from orchestration.freshness import (
+    LINEAGE,
+    PROJECT_ROOT,
+    STAGE_BY_ASSET,
+    OutsideInputs,
+    expected_fingerprints,
+    read_outside_inputs,
+)
 from orchestration.recipes import RECIPES
 from orchestration.settings import Settings
 from orchestration.table_store import Partition
@@ -55,6 +63,17 @@ def test_the_teacher_is_downstream_of_the_population() -> None:
     assert "reasoning_traces" in stale
     assert "student_model" in stale
     assert not stale & {"agents", "ties", "calibrated_respondents", "benchmark_scores"}
+
+
+def test_the_teacher_is_as_fresh_as_the_rule_by_which_its_triggers_fire() -> None:
+    """Code of an engine that the room of traces uses, so that the room's own files do not tell of it."""
+    used = set()
+    for path in (PROJECT_ROOT / "assets/traces").rglob("*.py"):
+        used |= set(re.findall(r"^from (model[.\w]*) import", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    followed = {place.removesuffix(".py").replace("/", ".") for place in STAGE_BY_ASSET["reasoning_traces"].other_code}
+
+    assert used
+    assert used <= followed
 
 
 def test_training_longer_leaves_the_traces() -> None:
