@@ -82,6 +82,7 @@ def scenario() -> pl.DataFrame:
                 "trigger_question": "q",
                 "trigger_option": "no",
                 "share_above": 0.6,
+                "rearm_below": 0.25,
                 "hold_for": 2,
             },
             {**shared, "kind": "event", "name": "b", "position": 1, "timestep": 4, **event, "channel": "broadcast"},
@@ -156,7 +157,7 @@ def test_a_scenario_becomes_events_in_order_then_triggers(
     assert [question.question_id for question in questions] == ["q"]
     (trigger,) = triggers
     assert (trigger.event_index, trigger.question_index, trigger.option_index) == (2, 0, 1)
-    assert (trigger.share_above, trigger.hold_for) == (0.6, 2)
+    assert (trigger.share_above, trigger.rearms_at, trigger.hold_for) == (0.6, 0.25, 2)
 
 
 def test_a_quiet_scenario_has_an_empty_timeline_of_the_texts_length(
