@@ -1,10 +1,9 @@
 """Runs trainings that do not depend on one another side by side, each in a process of its own, with the same bits.
 
 A training is a function of its arguments: data, sizes, settings and seed. It has one thread wherever it runs, since
-with another number of threads gradients may be summed in another order; at the size of a panel more of them hardly
-save time. Processes are spawned, not forked, because torch and polars hold threads. Arguments and results cross over
-as bytes of our own objects. What a training tells arrives while it runs; the first error ends all others, and so do an
-interrupt and the end of the parent.
+with another number of threads gradients may be summed in another order. Processes are spawned, not forked, because
+torch and polars hold threads. Arguments and results cross over as bytes of our own objects. What a training tells
+arrives while it runs; the first error ends all others, and so do an interrupt and the end of the parent.
 
     TrainingEnded   a process was ended from outside; the message says what is kept and what to do
 """
