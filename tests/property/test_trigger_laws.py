@@ -81,8 +81,8 @@ def test_an_event_starts_when_its_share_has_held_and_again_only_after_it_has_fal
         assert timestep + 1 >= trigger.hold_for
     for before, after in pairwise(fired):
         assert min(shares[before + 1 : after]) <= trigger.rearms_at
-    has_held = [min(shares[at : at + trigger.hold_for]) > trigger.share_above for at in range(len(shares))]
-    assert bool(fired) == any(has_held[: len(shares) - trigger.hold_for + 1])
+    begins = range(len(shares) - trigger.hold_for + 1)
+    assert bool(fired) == any(min(shares[at : at + trigger.hold_for]) > trigger.share_above for at in begins)
 
 
 @settings(deadline=None)
