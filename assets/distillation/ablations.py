@@ -71,13 +71,13 @@ def _turned(config: LSMConfig, part: str) -> LSMConfig:
 
 def row_name(config: LSMConfig, part: str) -> str:
     """What the table calls a part: parts that are added say so."""
-    return f"{part.removeprefix('use_')}{ADDED}" if part in addable_parts(config) else part
+    return part.removeprefix("use_") + (ADDED if part in addable_parts(config) else "")
 
 
 def training_name(config: LSMConfig, part: str) -> str:
     """The name of the training that leaves a part out, or adds it."""
     name = row_name(config, part)
-    return name if name.endswith(ADDED) else f"without {name.removeprefix('use_')}"
+    return name if name.endswith(ADDED) else f"without {name}"
 
 
 def trainings_without_parts(training_set: TrainingSet, parts: Sequence[str], seed: int) -> dict[str, Training]:

@@ -11,6 +11,8 @@ import triton.language as tl
 
 TRACES = tl.constexpr(16)
 """Columns for the four pushes of events and the two traces of recall, beside one another."""
+LIMIT = tl.constexpr(8.0)
+"""`model.lsm.dense.bounded_score` squashes scores to ± this."""
 
 
 @triton.jit
@@ -21,6 +23,17 @@ def tanh(x):
 @triton.jit
 def gelu(x):
     return 0.5 * x * (1 + tl.erf(x * 0.7071067811865476))
+
+
+@triton.jit
+def clipped(x):
+    """Within -1 … 1; what is no number stays none."""
+    return tl.where(x < -1.0, -1.0, tl.where(x > 1.0, 1.0, x))
+
+
+@triton.jit
+def score(query_BF, key_F, SCALE: tl.constexpr):
+    return tanh(tl.sum(query_BF * key_F[None, :], 1) * SCALE / LIMIT) * LIMIT
 
 
 @triton.jit

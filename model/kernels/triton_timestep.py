@@ -19,32 +19,13 @@ Q query, O source types, M episode slots; a P before a size means that it is pad
 import triton
 import triton.language as tl
 
-from model.kernels.triton_tiles import TRACES, add, add_messages, begin, gelu, put, row, tanh, tile
+from model.kernels.triton_episodes import recall, store_episode, strength
+from model.kernels.triton_tiles import TRACES, add, add_messages, begin, clipped, gelu, put, row, score, tanh, tile
 
-LIMIT = tl.constexpr(8.0)
-"""`model.lsm.dense.bounded_score` squashes scores to ± this."""
 HALF_REACHED = tl.constexpr(0.5)
 """`model.lsm.exposure.LEAST_REMEMBERED`."""
-RECALL_COLUMN = tl.constexpr(4)
-"""Column of the traces behind the pushes of events (`model.lsm.packed.EVENT_TRACES`)."""
 NUMBERS = tl.constexpr(16)
 """Single numbers at the head of `vectors`."""
-
-
-@triton.jit
-def _score(query_BF, key_F, SCALE: tl.constexpr):
-    return tanh(tl.sum(query_BF * key_F[None, :], 1) * SCALE / LIMIT) * LIMIT
-
-
-@triton.jit
-def _clipped(x):
-    """Within -1 … 1; what is no number stays none."""
-    return tl.where(x < -1.0, -1.0, tl.where(x > 1.0, 1.0, x))
-
-
-@triton.jit
-def _strength(felt_BM, when_BM, timestep, THRESHOLD: tl.constexpr, DECAY: tl.constexpr):
-    return tl.maximum(felt_BM - THRESHOLD, 0.0) / (1 - THRESHOLD) * tl.exp((when_BM - timestep).to(tl.float32) * DECAY)
 
 
 @triton.jit(do_not_specialize=["num"])
@@ -111,7 +92,7 @@ def _attend(
         reach = tl.load(exposure + number.to(tl.int64) * exposure_stride + agent_B, mask=is_agent_B, other=0)
         reach_B = reach.to(tl.float32)
         trust_B = tl.sum(tl.where(tl.arange(0, PO)[None, :] == source, trust_BO, 0.0), 1)
-        weight_B = reach_B * tl.exp(_score(query_BF, row(event_key, active, PF), SCALE) + trust_B)
+        weight_B = reach_B * tl.exp(score(query_BF, row(event_key, active, PF), SCALE) + trust_B)
         event_BF += weight_B[:, None] * row(event_value, active, PF)[None, :]
         traces_BG += weight_B[:, None] * row(event_facts, active, TRACES)[None, :]
         total_B += weight_B
@@ -120,77 +101,6 @@ def _attend(
         top_B = tl.where(heeded_B > highest_B, number.to(tl.int64), top_B)
         highest_B = tl.maximum(heeded_B, highest_B)
     return event_BF / total_B[:, None], traces_BG / total_B[:, None], 1 - missed_B, top_B
-
-
-@triton.jit
-def _recall(
-    query_BF,
-    about_BM,
-    strength_BM,
-    taken_BM,
-    content_key,
-    content_value,
-    content_number,
-    num_contents,
-    zero_B,
-    PF: tl.constexpr,
-    SCALE: tl.constexpr,
-    AGENTS: tl.constexpr,
-):
-    """Recall over the episodes, by what they are about: message and traces."""
-    column_G = tl.arange(0, TRACES)
-    recalled_BF = tl.zeros([AGENTS, PF], tl.float32)
-    recall_BG = tl.zeros([AGENTS, TRACES], tl.float32)
-    total_B = zero_B + 1
-    for content in range(num_contents):
-        slot_BM = tl.where(about_BM == tl.load(content_number + content), strength_BM, 0.0)
-        pull_B = tl.exp(_score(query_BF, row(content_key, content, PF), SCALE))
-        weight_B = pull_B * tl.sum(slot_BM, 1)
-        appraised_B = pull_B * tl.sum(slot_BM * taken_BM, 1)
-        recalled_BF += weight_B[:, None] * row(content_value, content, PF)[None, :]
-        recall_BG += tl.where(column_G[None, :] == RECALL_COLUMN, weight_B[:, None], 0.0)
-        recall_BG += tl.where(column_G[None, :] == RECALL_COLUMN + 1, appraised_B[:, None], 0.0)
-        total_B += weight_B
-    return recalled_BF / total_B[:, None], recall_BG / total_B[:, None]
-
-
-@triton.jit
-def _store_episode(
-    slot_event,
-    slot_timestep,
-    slot_salience,
-    slot_appraisal,
-    next_slot_event,
-    next_slot_timestep,
-    next_slot_salience,
-    next_slot_appraisal,
-    felt_B,
-    taken_B,
-    top_B,
-    timestep,
-    place_BM,
-    is_slot_BM,
-    slot_M,
-    M: tl.constexpr,
-    THRESHOLD: tl.constexpr,
-    DECAY: tl.constexpr,
-):
-    """The slot that counts least gives way to a timestep that counts more; slots are read again, which is cheap."""
-    felt_BM = tl.load(slot_salience + place_BM, mask=is_slot_BM, other=0.0).to(tl.float32)
-    when_BM = tl.load(slot_timestep + place_BM, mask=is_slot_BM, other=0)
-    there_BM = tl.where((slot_M < M)[None, :], _strength(felt_BM, when_BM, timestep, THRESHOLD, DECAY), float("inf"))
-    new_B = tl.maximum(felt_B - THRESHOLD, 0.0) / (1 - THRESHOLD)
-    weakest_B = tl.where(new_B > tl.min(there_BM, 1), tl.argmin(there_BM, 1), -1)
-    is_new_BM = slot_M[None, :] == weakest_B[:, None]
-    about_BM = tl.load(slot_event + place_BM, mask=is_slot_BM, other=-1)
-    tl.store(next_slot_event + place_BM, tl.where(is_new_BM, top_B[:, None].to(tl.int32), about_BM), mask=is_slot_BM)
-    tl.store(next_slot_timestep + place_BM, tl.where(is_new_BM, timestep, when_BM), mask=is_slot_BM)
-    kept = slot_salience.dtype.element_ty
-    kept_BM = tl.where(is_new_BM, felt_B[:, None], felt_BM)
-    tl.store(next_slot_salience + place_BM, kept_BM.to(kept), mask=is_slot_BM)
-    taken_BM = tl.load(slot_appraisal + place_BM, mask=is_slot_BM, other=0.0).to(tl.float32)
-    kept_BM = tl.where(is_new_BM, taken_B[:, None], taken_BM)
-    tl.store(next_slot_appraisal + place_BM, kept_BM.to(kept), mask=is_slot_BM)
 
 
 @triton.jit(do_not_specialize=["num", "exposure_stride", "num_events", "num_contents"])
@@ -335,11 +245,11 @@ def move(
     when_BM = tl.load(slot_timestep + place_BM, mask=is_slot_BM, other=0)
     felt_BM = tl.load(slot_salience + place_BM, mask=is_slot_BM, other=0.0).to(tl.float32)
     taken_BM = tl.load(slot_appraisal + place_BM, mask=is_slot_BM, other=0.0).to(tl.float32)
-    strength_BM = _strength(felt_BM, when_BM, timestep, THRESHOLD, DECAY)
+    strength_BM = strength(felt_BM, when_BM, timestep, THRESHOLD, DECAY)
     query_BF = begin(biases, zero_B, TO_EPISODES, PF)
     query_BF = add(layers, query_BF, channels_BK, CHANNELS, PK, TO_EPISODES, PF, ALL, PRECISION)
     query_BF = add(layers, query_BF, latent_BU, CHANNELS + PK, PU, TO_EPISODES, PF, ALL, PRECISION)
-    recalled_BF, recall_BG = _recall(
+    recalled_BF, recall_BG = recall(
         query_BF,
         about_BM,
         strength_BM,
@@ -376,7 +286,7 @@ def move(
     tl.store(top_event + agent_B, top_B, mask=is_agent_B)
     tl.store(appraisal + agent_B, taken_B, mask=is_agent_B)
 
-    _store_episode(
+    store_episode(
         slot_event,
         slot_timestep,
         slot_salience,
@@ -436,13 +346,13 @@ def move(
     target_BK = begin(out_bias, zero_B, PK + PU, PK)
     target_BK = add(out, target_BK, change_BH, 0, PH, PK + PU, PK, WIDE, PRECISION)
     step_BK = reached_B[:, None] * tl.sigmoid(gate_BK) * (tanh(target_BK) - channels_BK)
-    channels_BK = _clipped(channels_BK + step_BK)
+    channels_BK = clipped(channels_BK + step_BK)
     gate_BU = begin(out_bias, zero_B, PK, PU)
     gate_BU = add(out, gate_BU, change_BH, 0, PH, PK, PU, WIDE, PRECISION)
     target_BU = begin(out_bias, zero_B, 2 * PK + PU, PU)
     target_BU = add(out, target_BU, change_BH, 0, PH, 2 * PK + PU, PU, WIDE, PRECISION)
     step_BU = reached_B[:, None] * tl.sigmoid(gate_BU) * (tanh(target_BU) - latent_BU)
-    latent_BU = _clipped(latent_BU + step_BU)
+    latent_BU = clipped(latent_BU + step_BU)
     if ROUNDS:
         channels_BK = channels_BK.to(tl.bfloat16).to(tl.float32)
         latent_BU = latent_BU.to(tl.bfloat16).to(tl.float32)

@@ -10,7 +10,7 @@ REARMS_AT = 0.9
 
 
 def lower_level(share_above: float, rearm_below: float | None) -> float:
-    """The share below which a trigger is armed again."""
+    """The share to which it must fall before a trigger is armed again."""
     return REARMS_AT * share_above if rearm_below is None else rearm_below
 
 

@@ -184,3 +184,4 @@ def test_no_training_outlives_its_parent(number: signal.Signals, tmp_path: Path)
     finally:
         parent.kill()
     wait_until(lambda: not any(map(is_running, processes_of(folder))))
+    assert not any(map(is_running, processes_of(folder)))
